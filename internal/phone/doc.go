@@ -1,0 +1,21 @@
+// Package phone turns any human spelling of a phone number into one
+// canonical value, and says what kind of number it is.
+//
+// [Parse] comes first: "+65 9123-4567", "tel:+65-9123-4567", "006591234567"
+// and, with the default region SG, "9123 4567" are one [Number]. A Number is a
+// small comparable value that masks itself however it is printed, so two
+// spellings are one key and no log shows a full number. [Number.E164] and
+// [Number.Digits] are the clear text.
+//
+// [Number.Info] tells country, type and validity; [Number.Range] is the block
+// of 100 to 1,000,000 neighbours that detection counts by.
+//
+// # Possible and valid
+//
+// Parse accepts a number whose calling code is assigned and whose length is
+// possible there. Whether the numbering plan uses these digits at all is
+// [Info].Valid: plans change faster than metadata, so that is for the policy to
+// judge and not for the parser.
+//
+// All functions may be called concurrently.
+package phone
