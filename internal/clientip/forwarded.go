@@ -5,38 +5,34 @@ import (
 	"strings"
 )
 
-// lastComma finds, from the right, the last comma outside quotes and not before from; -1 if there is none.
+// lastComma finds, from the right, the last comma outside quotes; -1 if there is none.
 //
 // It must be read from the right. A client can send an open quote, and the proxy appends to it:
 //
 //	Forwarded: for="1.1.1.1, for=203.0.113.7
 //
-// Read from the left, the quoted string swallows what the proxy wrote. From the right, the element of the proxy is whole and
-// the broken one is left of it. False means that a closing quote has no opening one.
-func lastComma(line string, from int) (int, bool) {
+// Read from the left, the quoted string swallows what the proxy wrote (adam-p, "Forwarded Header Sabotage"). From the
+// right, the element of the proxy is whole, and the broken one stands left of it.
+func lastComma(line string) int {
 	quoted := false
-	for i := len(line) - 1; i >= from; i-- {
+	for i := len(line) - 1; i >= 0; i-- {
 		switch line[i] {
 		case '"':
-			if !quoted || !escaped(line, i, from) {
+			if !quoted || !escaped(line[:i]) {
 				quoted = !quoted
 			}
 		case ',':
 			if !quoted {
-				return i, true
+				return i
 			}
 		}
 	}
-	return -1, !quoted
+	return -1
 }
 
-// escaped tells whether the byte at i follows an odd number of backslashes.
-func escaped(line string, i, from int) bool {
-	n := 0
-	for i--; i >= from && line[i] == '\\'; i-- {
-		n++
-	}
-	return n%2 == 1
+// escaped tells whether the text ends in an odd number of backslashes.
+func escaped(before string) bool {
+	return (len(before)-len(strings.TrimRight(before, `\`)))%2 == 1
 }
 
 // forwardedFor reads one forwarded-element of RFC 7239 section 4 and returns the address of its "for".

@@ -13,25 +13,20 @@ const (
 // walk goes from the peer to the left for as long as the current address is trusted, and returns where it stops.
 // INVARIANT: an entry is read only after the one to its right, who wrote it, was found to be trusted.
 func (r *Resolver) walk(addr netip.Addr, lines []string) netip.Addr {
-	line := len(lines) - 1
-	rest := "" // the unread left part of lines[line+1]
-	fresh := false
+	unread := false // line has elements left
+	line := ""
 	for hop := 0; hop < maxHops && r.believes(addr, hop); hop++ {
-		if !fresh {
-			if line < 0 {
-				return addr
+		if !unread {
+			if len(lines) == 0 {
+				break
 			}
-			rest, fresh = lines[line], true
-			line--
+			line, lines = lines[len(lines)-1], lines[:len(lines)-1]
 		}
-		element, left, more, ok := r.lastElement(rest)
-		if !ok {
-			return addr
-		}
-		rest, fresh = left, more
+		var element string
+		element, line, unread = r.lastElement(line)
 		next, ok := r.node(element)
 		if !ok {
-			return addr
+			break
 		}
 		addr = next
 	}
@@ -49,25 +44,23 @@ func (r *Resolver) believes(addr netip.Addr, hop int) bool {
 	return len(r.proxies) > 0 && r.Trusted(addr)
 }
 
-// lastElement cuts the right-most element off a header line. The rest is what stands left of the comma, if there was one.
-func (r *Resolver) lastElement(line string) (element, rest string, more, ok bool) {
-	from := max(0, len(line)-maxElement)
-	comma := -1
+// lastElement cuts the right-most element off a header line; more tells that a comma stands left of it.
+// An element that is too long or ends in an open quote comes back as "", which names no address.
+func (r *Resolver) lastElement(line string) (element, rest string, more bool) {
+	from := max(0, len(line)-maxElement-1)
+	var comma int
 	if r.forwarded {
-		comma, ok = lastComma(line, from)
-		if !ok {
-			return "", "", false, false
-		}
+		comma = lastComma(line[from:])
 	} else {
-		comma = from + strings.LastIndexByte(line[from:], ',')
-		if comma < from {
-			comma = -1
-		}
+		comma = strings.LastIndexByte(line[from:], ',')
 	}
-	if comma < 0 {
-		return line, "", false, from == 0
+	if comma >= 0 {
+		return line[from+comma+1:], line[:from+comma], true
 	}
-	return line[comma+1:], line[:comma], true, true
+	if len(line) > maxElement {
+		return "", "", false
+	}
+	return line, "", false
 }
 
 // node reads the address of one element. False for everything that names no address a client can have.
