@@ -1,0 +1,206 @@
+package policy
+
+import (
+	"cmp"
+	"math/bits"
+	"slices"
+
+	"github.com/sendgate/sendgate/internal/clientip"
+	"github.com/sendgate/sendgate/limiter"
+)
+
+// Plan is the limits that one send meets and the keys they count under. It is scratch space: the zero Plan is ready, reuse
+// it from send to send and it stops allocating. It belongs to one goroutine.
+type Plan struct {
+	// Enforced and Shadow are the limits that apply, each in the order of Policy.Limits.
+	Enforced, Shadow []Charge
+
+	bytes []byte
+	ends  []int // where key i ends in bytes
+	keyOf []int // of each group: 0 not built yet, -1 the send has no such key, else index in ends plus 1
+	live  []uint64
+}
+
+// Charge is one limit that applies to a send.
+type Charge struct {
+	Limit int // index in Policy.Limits
+	Key   int // for Plan.Key; limits of one group share it
+}
+
+// Keys is how many different keys the plan has.
+func (pl *Plan) Keys() int { return len(pl.ends) }
+
+// Key is the bytes of a key, valid until the next Policy.Plan. They hold the number in clear: hash them, never store them.
+func (pl *Plan) Key(i int) []byte {
+	start := 0
+	if i > 0 {
+		start = pl.ends[i-1]
+	}
+	return pl.bytes[start:pl.ends[i]]
+}
+
+// Plan fills pl with the limits that apply to s. It does not allocate once pl has grown, and reads p only.
+func (p *Policy) Plan(s *Send, pl *Plan) {
+	x := &p.index
+	pl.Enforced, pl.Shadow = pl.Enforced[:0], pl.Shadow[:0]
+	pl.bytes, pl.ends = pl.bytes[:0], pl.ends[:0]
+	pl.keyOf = append(pl.keyOf[:0], x.noKeys...)
+	pl.live = append(pl.live[:0], x.all...)
+	for i := range x.asked {
+		a := &x.asked[i]
+		pl.live = and(pl.live, a.accepting(s.value(a.dimension)))
+	}
+	for word, live := range pl.live {
+		for ; live != 0; live &= live - 1 {
+			i := word<<6 + bits.TrailingZeros64(live)
+			l := &p.Limits[i]
+			if x.unless[i] && l.Unless.Holds(s) {
+				continue
+			}
+			key := pl.key(p, x.groupOf[i], s)
+			switch {
+			case key < 0:
+			case l.Mode == Shadow:
+				pl.Shadow = append(pl.Shadow, Charge{i, key})
+			default:
+				pl.Enforced = append(pl.Enforced, Charge{i, key})
+			}
+		}
+	}
+}
+
+// key returns the index of the group's key, and builds it when it is the first of its group to be asked for.
+func (pl *Plan) key(p *Policy, g int, s *Send) int {
+	if k := pl.keyOf[g]; k != 0 {
+		return max(k-1, -1)
+	}
+	b, ok := p.index.groups[g].appendKey(pl.bytes, s, &p.ClientAddress, p.index.tier)
+	if !ok {
+		pl.bytes = b[:len(pl.bytes)]
+		pl.keyOf[g] = -1
+		return -1
+	}
+	pl.bytes = b
+	pl.ends = append(pl.ends, len(b))
+	pl.keyOf[g] = len(pl.ends)
+	return len(pl.ends) - 1
+}
+
+// index answers "which limits accept this send" with one bit set for each dimension that some limit asks about: the cost
+// grows with the dimensions, hardly with the limits.
+type index struct {
+	all     []uint64 // a bit for each limit
+	asked   []answers
+	unless  []bool // limits that have one
+	groups  []group
+	groupOf []int // of each limit
+	noKeys  []int // a zero for each group
+	tier    clientip.Tier
+}
+
+// answers is which limits accept which value of a dimension.
+type answers struct {
+	dimension dimension
+	byValue   map[string][]uint64
+	others    []uint64 // for values that no limit names
+}
+
+func (a *answers) accepting(v string) []uint64 {
+	if set, ok := a.byValue[v]; ok {
+		return set
+	}
+	return a.others
+}
+
+func and(a, b []uint64) []uint64 {
+	for i := range a {
+		a[i] &= b[i]
+	}
+	return a
+}
+
+// build sorts the limits into the order of charging and makes the index. It is called once, when the policy is parsed.
+func (p *Policy) build() error {
+	slices.SortStableFunc(p.Limits, func(a, b Limit) int { return cmp.Compare(rank(&a), rank(&b)) })
+	tier, err := clientip.NewTier(32, p.ClientAddress.IPv6Prefix)
+	if err != nil {
+		return err
+	}
+	n := len(p.Limits)
+	x := index{tier: tier, all: make([]uint64, (n+63)/64), unless: make([]bool, n), groupOf: make([]int, n)}
+	byName := make(map[string]int)
+	for i := range p.Limits {
+		l := &p.Limits[i]
+		x.all[i>>6] |= 1 << (i & 63)
+		x.unless[i] = !l.Unless.empty()
+		g, known := byName[l.Group()]
+		if !known {
+			g = len(x.groups)
+			byName[l.Group()] = g
+			x.groups = append(x.groups, newGroup(l.By))
+		}
+		x.groupOf[i] = g
+	}
+	x.noKeys = make([]int, len(x.groups))
+	for d := range dimensions {
+		if a, asked := p.answers(d); asked {
+			x.asked = append(x.asked, a)
+		}
+	}
+	p.index = x
+	return nil
+}
+
+// rank is when a limit is charged. Keys that most checks share come last, so that a check which is going to be denied has
+// met its own limits before it touches what everyone waits for.
+func rank(l *Limit) int {
+	switch {
+	case !slices.ContainsFunc(l.By, func(p Part) bool { return !p.isShared() }):
+		return 2
+	case l.N > limiter.MaxExact:
+		return 1
+	}
+	return 0
+}
+
+// answers tabulates a dimension. It reports false when no limit asks about it.
+func (p *Policy) answers(d dimension) (answers, bool) {
+	a := answers{dimension: d, byValue: make(map[string][]uint64)}
+	for i := range p.Limits {
+		for _, v := range p.Limits[i].Match.values(d) {
+			a.byValue[v] = nil
+		}
+		for _, v := range p.Limits[i].replacedFor(d) {
+			a.byValue[v] = nil
+		}
+	}
+	if len(a.byValue) == 0 {
+		return a, false
+	}
+	tabulate := func(v string, named bool) []uint64 {
+		set := make([]uint64, (len(p.Limits)+63)/64)
+		for i := range p.Limits {
+			accepted := p.Limits[i].Match.values(d)
+			if (accepted == nil || named && slices.Contains(accepted, v)) && !(named && slices.Contains(p.Limits[i].replacedFor(d), v)) {
+				set[i>>6] |= 1 << (i & 63)
+			}
+		}
+		return set
+	}
+	for v := range a.byValue {
+		a.byValue[v] = tabulate(v, true)
+	}
+	a.others = tabulate("", false)
+	return a, true
+}
+
+// replacedFor is the values of a dimension for which another limit of the same name stands in for l.
+func (l *Limit) replacedFor(d dimension) []string {
+	switch {
+	case d == byAccount:
+		return l.notAccounts
+	case d == byKnownGood && l.notKnownGood:
+		return []string{"true"}
+	}
+	return nil
+}

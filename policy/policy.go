@@ -1,0 +1,136 @@
+package policy
+
+import (
+	"net/netip"
+	"time"
+
+	"github.com/sendgate/sendgate/internal/clientip"
+	"github.com/sendgate/sendgate/limiter"
+)
+
+// Policy is a whole policy file, checked. It is immutable: read it, never write to it.
+type Policy struct {
+	// Name is the file it came from.
+	Name string `json:"-"`
+	// Version is the first 12 hex digits of a SHA-256 over what the policy says. Comments, formatting, the order of keys and
+	// writing a default out do not change it.
+	Version string `json:"-"`
+
+	ClientAddress ClientAddress
+	// Limits are all limits that are not off, those of accounts and of known-good numbers among them, in the order in which
+	// they are charged: exact limits of numbers and clients first, then large ones, keys that many sends share last.
+	// A charge names a limit by its index here.
+	Limits  []Limit
+	Delays  []Delay
+	Spend   []Spend
+	Detect  Detect
+	Lists   Lists
+	Numbers Numbers
+	// Accounts by name. Empty: callers are not told apart by keys.
+	Accounts map[string]*Account
+	OTP      OTP
+
+	failModes map[string]*FailMode // by rule, and "default"
+	index     index
+}
+
+// Action is what happens to a send that a limit refuses or a detector suspects.
+type Action string
+
+// The actions. Bucket is only for a missing client address: all such sends share one key of each rule by client.
+const (
+	Allow     Action = "allow"
+	Deny      Action = "deny"
+	Challenge Action = "challenge"
+	Bucket    Action = "bucket"
+)
+
+// Mode is whether a rule or detector acts.
+type Mode string
+
+// The modes. Shadow is evaluated and reported, never enforced.
+const (
+	Enforce Mode = "enforce"
+	Shadow  Mode = "shadow"
+	Off     Mode = "off"
+)
+
+// FailMode is what a rule answers when its store cannot.
+type FailMode string
+
+// The fail modes. Local counts in this process alone while the store is away.
+const (
+	Open   FailMode = "open"
+	Closed FailMode = "closed"
+	Local  FailMode = "local"
+)
+
+// ClientAddress says how the end user's address is found.
+type ClientAddress struct {
+	TrustedProxies []netip.Prefix
+	TrustedHops    int
+	TrustUnix      bool
+	Header         string
+	IPv6Prefix     int
+	NAT64          []netip.Prefix
+	// MissingClient is what happens to a send without a client address: Allow, Deny, Challenge or Bucket. With Allow and
+	// Challenge, rules by client do not apply to it.
+	MissingClient Action
+}
+
+// Config is what [clientip.New] takes.
+func (c *ClientAddress) Config() clientip.Config {
+	return clientip.Config{TrustedProxies: c.TrustedProxies, TrustedHops: c.TrustedHops, TrustUnix: c.TrustUnix,
+		Header: c.Header, NAT64: c.NAT64, IPv6Prefix: c.IPv6Prefix}
+}
+
+// Limit is one rule: at most N per key in any Window.
+type Limit struct {
+	// Name is what callers and metrics are told, such as "number-minute". Limits that replace one another share it.
+	Name string
+	// Account is set for a limit of one account, from accounts.NAME.limits.
+	Account string
+	// KnownGood is set for a limit from otp.known_good.limits, which judges only numbers that verified recently.
+	KnownGood bool
+	// By names the parts of the key, sorted.
+	By     []Part
+	N      int64
+	Window time.Duration
+	// OnLimit is Deny or Challenge.
+	OnLimit Action
+	Mode    Mode
+	// CountDenied charges this limit for sends that are denied too.
+	CountDenied bool
+	FailMode    FailMode
+	Match       Match
+	Unless      Match
+
+	path         string   // where it stands in the file, for problems found late
+	notAccounts  []string // accounts that have a limit of this name of their own
+	notKnownGood bool     // known-good numbers have one
+}
+
+// StoreName is the limit's name in the store: equal across reloads for a limit that keeps its counters, and different from
+// that of every other limit.
+func (l *Limit) StoreName() string {
+	switch {
+	case l.KnownGood:
+		return "known_good/" + l.Name
+	case l.Account != "":
+		return "account:" + l.Account + "/" + l.Name
+	}
+	return l.Name
+}
+
+// Group names the kind of key, such as "client+number". Limits of one group share one key.
+func (l *Limit) Group() string { return groupName(l.By) }
+
+// LimiterLimits is what a store has to define for this policy, in the order of Limits.
+func (p *Policy) LimiterLimits() []limiter.Limit {
+	out := make([]limiter.Limit, len(p.Limits))
+	for i := range p.Limits {
+		l := &p.Limits[i]
+		out[i] = limiter.Limit{Name: l.StoreName(), Group: l.Group(), Kind: limiter.Window, N: l.N, Window: l.Window, FailOpen: l.FailMode != Closed}
+	}
+	return out
+}

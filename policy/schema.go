@@ -1,0 +1,156 @@
+package policy
+
+import (
+	"fmt"
+	"slices"
+
+	"go.yaml.in/yaml/v4"
+
+	"github.com/sendgate/sendgate/internal/phone"
+	"github.com/sendgate/sendgate/limiter"
+)
+
+// policyFields is the schema of a whole file. Later fields may look at earlier ones: accounts change limits.
+func policyFields(p *Policy) []field {
+	version := 1
+	return []field{
+		{"version", integer(&version, 1, 1), required, "The version of this schema."},
+		{"client_address", object(clientAddressFields(&p.ClientAddress)), "{}", "How the address of the end user is found."},
+		{"limits", limits(&p.Limits, nil), "[]", "At most N per key in any window. Without limits nothing is counted."},
+		{"detect", object(detectFields(&p.Detect)), "{}", "What looks like abuse."},
+		{"fail_mode", failModes(&p.failModes), "{default: open}", "What a check answers when the store cannot: default, and by rule. open lets the send pass, closed refuses it, local counts in this process alone."},
+	}
+}
+
+func clientAddressFields(c *ClientAddress) []field {
+	return []field{
+		{"trusted_proxies", listOf(&c.TrustedProxies, prefix), "", "Our own proxies. Their entries are taken off the forwarded header from the right; the first stranger is the client."},
+		{"trusted_hops", integer(&c.TrustedHops, 0, 32), "0", "How many proxies of ours there are, instead of naming them in trusted_proxies."},
+		{"trust_unix", boolean(&c.TrustUnix), "false", "Trust peers on a unix socket, which have no address."},
+		{"header", word(&c.Header, "header name", "one header name, such as x-forwarded-for or forwarded", headerPattern), "x-forwarded-for", "The one header that is believed. forwarded is read by RFC 7239."},
+		{"ipv6_prefix", integer(&c.IPv6Prefix, 32, 128), "64", "The width at which IPv6 clients are counted."},
+		{"nat64", listOf(&c.NAT64, prefix), "", "Prefixes of NAT64 translators beside 64:ff9b::/96; their addresses are counted as IPv4."},
+		{"missing_client", choice(&c.MissingClient, Allow, Deny, Challenge, Bucket), "allow", "What happens to a send without a client address. allow: rules by client do not apply. bucket: all such sends share one key of each rule by client."},
+	}
+}
+
+func limitFields(l *Limit) []field {
+	return []field{
+		{"name", word(&l.Name, "rule name", ruleBounds, rulePattern), required, "What callers, metrics and fail_mode call the rule. Its counters live as long as the name."},
+		{"by", by(&l.By), required, "What is counted: one part, or a list for a combination."},
+		{"limit", integer(&l.N, 1, limiter.MaxN), required, "How many units (message segments) fit in any window."},
+		{"window", duration(&l.Window, limiter.MinWindow, limiter.MaxWindow), required, "The length of the window. It begins anywhere, not at the full minute."},
+		{"on_limit", choice(&l.OnLimit, Deny, Challenge), "deny", "The verdict when the limit is reached."},
+		{"mode", choice(&l.Mode, Enforce, Shadow, Off), "enforce", "shadow is counted and reported, never enforced. off is as if it were not there; in an account it takes away the rule of that name."},
+		{"count_denied", boolean(&l.CountDenied), "false", "Charge the rule for sends that are denied, too."},
+		{"fail_mode", choice(&l.FailMode, Open, Closed, Local), "", "What the rule answers when the store cannot. Left out: what fail_mode says."},
+		{"match", object(matchFields(&l.Match)), "", "The sends that the rule is for. All fields must hold. Left out: every send."},
+		{"unless", object(matchFields(&l.Unless)), "", "Sends that the rule is not for: those for which all these fields hold."},
+	}
+}
+
+func matchFields(m *Match) []field {
+	return []field{
+		{"account", oneOrMore(&m.Account, func(s *string) value { return word(s, "account name", accountBounds, accountPattern) }), "", "The account."},
+		{"subaccount", oneOrMore(&m.Subaccount, text), "", "The subaccount."},
+		{"endpoint", oneOrMore(&m.Endpoint, text), "", "The endpoint, exactly as callers send it."},
+		{"channel", oneOrMore(&m.Channel, func(s *string) value {
+			return word(s, "channel", "a lower-case word, such as sms, voice or whatsapp", channelPattern)
+		}), "", "The channel."},
+		{"purpose", oneOrMore(&m.Purpose, purpose), "", "The purpose."},
+		{"country", oneOrMore(&m.Country, country), "", "The country of the number, ISO 3166-1 alpha-2. ZZ: numbers of no country."},
+		{"number_type", oneOrMore(&m.NumberType, numberType), "", "The type of the number, by its numbering plan."},
+		{"known_good", truthOf(&m.KnownGood), "", "Whether the number verified recently."},
+		{"challenge_passed", truthOf(&m.ChallengePassed), "", "Whether the user has just passed a challenge."},
+	}
+}
+
+// limits reads a list of limits. With a base, a limit that has the name of one there starts from it.
+func limits(dst *[]Limit, base func(name string) (Limit, bool)) value {
+	return value{kind: "list of limits", fields: limitFields(new(Limit)), read: func(d *decoder, n *yaml.Node, path string) {
+		if !d.plain(n, path, yaml.SequenceNode, "a list of limits, such as [{name: ..., by: ..., limit: ..., window: ...}]") {
+			return
+		}
+		for i, item := range n.Content {
+			l, partial := Limit{}, false
+			if base != nil {
+				l, partial = base(nameIn(item))
+			}
+			l.path = element(path, i)
+			d.object(item, l.path, limitFields(&l), partial)
+			*dst = append(*dst, l)
+		}
+	}}
+}
+
+// nameIn is the name that a mapping writes, before the mapping is read.
+func nameIn(n *yaml.Node) string {
+	for i := 0; n.Kind == yaml.MappingNode && i+1 < len(n.Content); i += 2 {
+		if n.Content[i].Value == "name" {
+			return n.Content[i+1].Value
+		}
+	}
+	return ""
+}
+
+// by reads the parts of a key, in any order.
+func by(dst *[]Part) value {
+	words := oneOrMore(dst, func(p *Part) value { return choice(p, parts...) })
+	words.kind = "part or list"
+	return value{kind: "part or list", bounds: words.bounds, read: func(d *decoder, n *yaml.Node, path string) {
+		words.read(d, n, path)
+		slices.Sort(*dst)
+	}}
+}
+
+func failModes(dst *map[string]*FailMode) value {
+	isRule := func(d *decoder, n *yaml.Node, path string) bool {
+		if !rulePattern.MatchString(n.Value) {
+			d.bad(n, path, "%s is no rule name: write default or the name of a rule", quote(n.Value))
+			return false
+		}
+		return true
+	}
+	modes := mapOf(dst, isRule, func(_ string, m *FailMode) value { return choice(m, Open, Closed, Local) })
+	read := modes.read
+	modes.read = func(d *decoder, n *yaml.Node, path string) {
+		read(d, n, path)
+		if *dst == nil {
+			*dst = make(map[string]*FailMode)
+		}
+		if (*dst)["default"] == nil {
+			open := Open
+			(*dst)["default"] = &open
+		}
+	}
+	return modes
+}
+
+func text(dst *string) value {
+	return scalar("text", "1 to 128 bytes", func(s string, _ bool) error {
+		if s == "" || len(s) > 128 {
+			return fmt.Errorf("%s is not 1 to 128 bytes long: write a shorter text", quote(s))
+		}
+		*dst = s
+		return nil
+	})
+}
+
+func purpose(dst *string) value { return choice(dst, "otp", "transactional", "marketing") }
+
+func numberType(dst *string) value {
+	var names []string
+	for t := phone.UnknownType; t <= phone.Voicemail; t++ {
+		names = append(names, t.String())
+	}
+	return choice(dst, names...)
+}
+
+func truthOf(dst **bool) value {
+	v := boolean(new(bool))
+	v.read = func(d *decoder, n *yaml.Node, path string) {
+		*dst = new(bool)
+		boolean(*dst).read(d, n, path)
+	}
+	return v
+}
