@@ -1,9 +1,7 @@
 package detect
 
 import (
-	"errors"
 	"fmt"
-	"io"
 	"sync/atomic"
 )
 
@@ -25,13 +23,38 @@ type Options struct {
 }
 
 // Engine detects. Every method is safe for concurrent use.
+//
+// Locking: a call holds the stripe of its number while it works (two sends to one number wait for each other, others do not),
+// and under it one short lock at a time: a stripe of cells, a country, a row of the ring, the list of blocks.
 type Engine struct {
-	policy atomic.Pointer[Policy]
+	policy      atomic.Pointer[Policy]
+	base        atomic.Int64
+	seed, seed2 uint64
+	mem         *memory
+
+	numbers   table[numberCell]
+	ranges    table[cell]
+	addresses table[cell] // addresses and their blocks
+	origins   table[originCell]
+	accounts  table[accountCell]
+	sessions  sessions
+	ids       ids
+	known     bloom
+	countries []country
+	blocks    blocklist
 }
 
-type undo struct {
-	set bool
-}
+// Shares of the memory, in thousandths. A new number costs one number cell and about four range cells.
+const (
+	shareNumbers   = 210
+	shareRanges    = 430
+	shareAddresses = 120
+	shareOrigins   = 20
+	shareAccounts  = 10
+	shareSessions  = 90
+	shareIDs       = 60
+	shareKnown     = 40 // the rest is for rounding and the list of blocks
+)
 
 // New makes an engine with empty tables. Close frees them.
 func New(o Options) (*Engine, error) {
@@ -39,12 +62,33 @@ func New(o Options) (*Engine, error) {
 		o.Size = DefaultSize
 	}
 	if o.Size < MinSize || o.Size > MaxSize {
-		return nil, fmt.Errorf("detect: size of %d bytes: write from %d to %d", o.Size, MinSize, MaxSize)
+		return nil, fmt.Errorf("detect: size of %d bytes: write from %d to %d", o.Size, MinSize, int64(MaxSize))
 	}
-	e := &Engine{}
+	e := &Engine{seed: o.Seed ^ 0x8bb84b93962eacc9, seed2: (o.Seed ^ 0x2d358dccaa6c78a5) * 0x9e3779b97f4a7c15}
 	if err := e.SetPolicy(o.Policy); err != nil {
 		return nil, err
 	}
+	mem, err := newMemory(o.Size)
+	if err != nil {
+		return nil, err
+	}
+	e.mem = mem
+	part := func(thousandths int64) int64 { return o.Size / 1000 * thousandths }
+	e.numbers = newTable[numberCell](mem, part(shareNumbers))
+	e.ranges = newTable[cell](mem, part(shareRanges))
+	e.addresses = newTable[cell](mem, part(shareAddresses))
+	e.origins = newTable[originCell](mem, part(shareOrigins))
+	e.accounts = newTable[accountCell](mem, part(shareAccounts))
+	e.sessions = sessions{rows: carve[session](mem, int(part(shareSessions)/64)), locks: make([]lock, stripes), next: 1, due: 1}
+	e.ids = ids{lines: carve[idCell](mem, int(part(shareIDs)/64)), locks: make([]lock, stripes)}
+	for i := range e.known.gens {
+		e.known.gens[i] = carve[uint64](mem, int(part(shareKnown)/2/64)*8)
+	}
+	e.countries = make([]country, countries)
+	for i := range e.countries {
+		e.countries[i].init()
+	}
+	e.blocks.rows = make([]blockRow, o.Size>>14)
 	return e, nil
 }
 
@@ -57,40 +101,49 @@ func (e *Engine) SetPolicy(p Policy) error {
 	return nil
 }
 
-// Observe judges a send and remembers it, on the understanding that the advice is followed.
-func (e *Engine) Observe(s *Send) Result { return Result{} }
+// Close frees the tables. No method may be called after or during it.
+func (e *Engine) Close() error { return e.mem.free() }
 
-// Denied takes back what Observe remembered: the caller's own limits stopped the send.
-func (e *Engine) Denied(s *Send, r *Result) {}
-
-// Admitted says that the send went out although the advice was to stop it.
-func (e *Engine) Admitted(s *Send, r *Result) {}
-
-// Outcome reports what became of a send. It returns false when the send is not known or no longer remembered.
-func (e *Engine) Outcome(at int64, id uint64, o OutcomeKind) bool { return false }
+// Alerts returns the alerts after a sequence number, oldest first. The latest 1024 are kept.
+func (e *Engine) Alerts(after uint64) []Alert { return e.blocks.after(after) }
 
 // Blocks lists the blocks in force at a time, the newest first.
-func (e *Engine) Blocks(at int64) []Block { return nil }
-
-// Release ends a block. It returns false when there is none of that ID.
-func (e *Engine) Release(at int64, id uint64) bool { return false }
-
-// Alerts returns the alerts after a sequence number, oldest first. Old ones are forgotten.
-func (e *Engine) Alerts(after uint64) []Alert { return nil }
-
-// Stats is a cheap snapshot of counters.
-func (e *Engine) Stats() Stats { return Stats{} }
+func (e *Engine) Blocks(at int64) []Block { return e.blocks.list(at) }
 
 // Stats of an engine.
 type Stats struct {
-	Bytes int64 // size of the tables
+	Bytes   int64 // size of the tables
+	Numbers TableStats
+	Ranges  TableStats
+	Address TableStats
+	Lost    uint64 // sessions overwritten before they could be judged
+	Alerts  uint64
 }
 
-// Snapshot writes all state. Calls may go on meanwhile; each cell is written whole.
-func (e *Engine) Snapshot(w io.Writer) error { return errors.New("detect: no snapshot yet") }
+// TableStats of one table.
+type TableStats struct {
+	Cells   uint64 // that fit
+	Used    uint64
+	Evicted uint64 // cells that made room for others
+	Refused uint64 // keys not remembered because a whole bucket was blocks in force
+}
 
-// Restore replaces all state by a snapshot of an engine of the same size. On an error the engine is as it was.
-func (e *Engine) Restore(r io.Reader) error { return errors.New("detect: no snapshot yet") }
+// Stats is a cheap snapshot of counters.
+func (e *Engine) Stats() Stats {
+	s := Stats{Bytes: int64(len(e.mem.all))}
+	s.Numbers = tableStats(&e.numbers)
+	s.Ranges = tableStats(&e.ranges)
+	s.Address = tableStats(&e.addresses)
+	e.sessions.mu.Lock()
+	s.Lost = e.sessions.lost
+	e.sessions.mu.Unlock()
+	e.blocks.mu.Lock()
+	s.Alerts = e.blocks.seq
+	e.blocks.mu.Unlock()
+	return s
+}
 
-// Close frees the tables. No method may be called after or during it.
-func (e *Engine) Close() error { return nil }
+func tableStats[T any](t *table[T]) TableStats {
+	used, evicted, refused := t.counts()
+	return TableStats{Cells: uint64(len(t.cells)), Used: used, Evicted: evicted, Refused: refused}
+}

@@ -39,9 +39,9 @@ type Mode uint8
 
 // The modes.
 const (
-	Enforce Mode = iota
-	Shadow       // evaluated and reported, never enforced
-	Disabled     // not evaluated
+	Enforce  Mode = iota
+	Shadow        // evaluated and reported, never enforced
+	Disabled      // not evaluated
 )
 
 // BlockSpan is how long blocks of a kind last: First, then Factor times longer each time, at most Max.

@@ -52,6 +52,9 @@ type Send struct {
 	// Endpoint is a hash of the caller's endpoint, 0 when there is none.
 	Endpoint uint64
 	Purpose  Purpose
+	// Lookup says that the endpoint acts only for accounts that exist, such as login and password reset. Pumping through it
+	// is called enumeration.
+	Lookup bool
 	// ChallengePassed says that the client has just solved a challenge for this send: it is not challenged again.
 	ChallengePassed bool
 	// Exempt says that an allow list lets the send pass whatever is advised. It is still observed, and the advice is at most Flag.

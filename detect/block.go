@@ -1,0 +1,105 @@
+package detect
+
+import "math"
+
+// Blocks: a tripped key is blocked for a time that doubles with each trip. While attempts stay well above what honest people
+// would make, the block is renewed. Then the key is on probation: a little below the threshold, so that an attack that resumes
+// is stopped within a few sessions while honest sessions walk it down.
+
+const (
+	probation      = 3.5 // below the threshold
+	renewal        = hour
+	renewalPattern = 4 // attempts above this many times the expectation renew
+	outcomeCap     = 3 * threshold
+)
+
+// trip puts a block on a cell, which is locked.
+func (e *Engine) trip(c *cell, k *keep, hash uint64, now tick, sig Signal) {
+	span := &e.policy.Load().Kinds[sig.Kind]
+	if span.Mode == Disabled {
+		return
+	}
+	c.until = now + span.Block.length(c.level)
+	c.outcome = max(c.outcome, threshold)
+	c.level = min(c.level+1, 8)
+	c.kind = sig.Kind
+	c.attempts, c.attempt = 0, now
+	if k != nil {
+		pin(k, c.until)
+	}
+	c.block = e.blocks.add(Block{Kind: sig.Kind, Subject: sig.Subject, Shadow: span.Mode == Shadow, Since: e.nanos(now),
+		Until: e.nanos(c.until), Level: int(c.level), Signal: sig}, hash, c.until, now)
+}
+
+// length of a block after so many before it.
+func (b BlockSpan) length(before uint8) tick {
+	d := float64(b.First) * math.Pow(b.Factor, float64(before))
+	return tick(min(d, float64(b.Max)) / nanosOfTick)
+}
+
+// blocked says whether a block on a cell is in force for an attempt now, counts the attempt, and renews or ends the block.
+// The cell is locked. expected is how many sessions an hour honest people make here.
+func (e *Engine) blocked(c *cell, k *keep, hash uint64, now tick, expected float64, shared bool) bool {
+	if c.until == never {
+		return false
+	}
+	c.attempts = c.attempts*float32(decay(now.since(c.attempt), hour)) + 1
+	c.attempt = now
+	if now >= c.until {
+		if float64(c.attempts) <= max(3, renewalPattern*expected) && !(shared && c.outcome > threshold+6) {
+			e.lift(c, hash)
+			c.compose, c.outcome, c.failures = threshold-probation, threshold-probation, 3
+			return false
+		}
+		c.until = now + renewal
+		c.outcome = min(c.outcome, outcomeCap)
+	}
+	if k != nil {
+		pin(k, c.until)
+	}
+	e.blocks.stopped(c.block, hash, c.until, e.nanos(c.until))
+	return true
+}
+
+// lift ends a block.
+func (e *Engine) lift(c *cell, hash uint64) {
+	e.blocks.end(c.block, hash)
+	c.until, c.block = never, 0
+}
+
+// Release ends a block by hand and forgets the evidence that made it. It returns false when there is none of that ID.
+func (e *Engine) Release(at int64, id uint64) bool {
+	row, ok := e.blocks.get(id)
+	if !ok || row.Until <= at {
+		return false
+	}
+	free := func(c *cell) {
+		if c != nil && c.until != never {
+			e.lift(c, row.hash)
+			c.compose, c.outcome, c.failures = 0, 0, 0
+		}
+	}
+	switch s := row.Subject; {
+	case s.Scope == ScopeNumber:
+		l := e.numbers.lock(row.hash)
+		if n := e.numbers.find(row.hash); n != nil {
+			n.until, n.victim, n.failed = never, 0, 0
+		}
+		l.Unlock()
+	case s.Scope.Masked() > 0:
+		l := e.ranges.lock(row.hash)
+		free(e.ranges.find(row.hash))
+		l.Unlock()
+	case s.Scope == ScopeAddress || s.Scope == ScopeAddrBlock:
+		l := e.addresses.lock(row.hash)
+		free(e.addresses.find(row.hash))
+		l.Unlock()
+	case s.Scope == ScopeNewcomers:
+		c := &e.countries[s.Country%countries]
+		c.mu.Lock()
+		free(&c.newcomers)
+		c.mu.Unlock()
+	}
+	e.blocks.end(1+e.blocks.place(id), row.hash)
+	return true
+}

@@ -1,0 +1,129 @@
+package detect
+
+import (
+	"sort"
+	"sync"
+)
+
+// blocklist lists the blocks in force. The tables decide; the list is what an operator sees. It has a fixed number of places: a
+// block that finds none is in force all the same, and is not listed.
+type blocklist struct {
+	mu     sync.Mutex
+	rows   []blockRow
+	next   int
+	lastID uint64
+	alerts []Alert
+	seq    uint64
+}
+
+type blockRow struct {
+	Block
+	hash  uint64 // of the cell
+	until tick
+	used  bool
+}
+
+// add lists a block and returns its place plus one, 0 when there is no room.
+func (l *blocklist) add(b Block, hash uint64, until, now tick) uint32 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.lastID++
+	b.ID = l.lastID
+	l.alert(b.Since, b.Signal)
+	for range l.rows {
+		i := l.next
+		if l.next++; l.next == len(l.rows) {
+			l.next = 0
+		}
+		if r := &l.rows[i]; !r.used || r.until <= now {
+			*r = blockRow{Block: b, hash: hash, until: until, used: true}
+			return uint32(i) + 1
+		}
+	}
+	return 0
+}
+
+// stopped counts a send that a block stopped, and moves its end.
+func (l *blocklist) stopped(place uint32, hash uint64, until tick, nanos int64) {
+	if place == 0 {
+		return
+	}
+	l.mu.Lock()
+	if r := &l.rows[place-1]; r.used && r.hash == hash {
+		r.Stopped++
+		r.until, r.Until = until, nanos
+	}
+	l.mu.Unlock()
+}
+
+// end takes a block off the list.
+func (l *blocklist) end(place uint32, hash uint64) {
+	if place == 0 {
+		return
+	}
+	l.mu.Lock()
+	if r := &l.rows[place-1]; r.used && r.hash == hash {
+		r.used = false
+	}
+	l.mu.Unlock()
+}
+
+func (l *blocklist) list(at int64) []Block {
+	l.mu.Lock()
+	var all []Block
+	for i := range l.rows {
+		if r := &l.rows[i]; r.used && r.Until > at {
+			all = append(all, r.Block)
+		}
+	}
+	l.mu.Unlock()
+	sort.Slice(all, func(i, j int) bool { return all[i].ID > all[j].ID })
+	return all
+}
+
+// get finds a block by its ID.
+func (l *blocklist) get(id uint64) (row blockRow, ok bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for i := range l.rows {
+		if r := &l.rows[i]; r.used && r.ID == id {
+			return *r, true
+		}
+	}
+	return blockRow{}, false
+}
+
+const alertsKept = 1024
+
+// alert is called with the list locked.
+func (l *blocklist) alert(at int64, s Signal) {
+	l.seq++
+	a := Alert{Seq: l.seq, At: at, Signal: s}
+	if len(l.alerts) < alertsKept {
+		l.alerts = append(l.alerts, a)
+		return
+	}
+	l.alerts[(l.seq-1)%alertsKept] = a
+}
+
+func (l *blocklist) after(seq uint64) []Alert {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var out []Alert
+	for s := max(seq+1, l.seq-min(l.seq, uint64(len(l.alerts)))+1); s <= l.seq; s++ {
+		out = append(out, l.alerts[(s-1)%alertsKept])
+	}
+	return out
+}
+
+// place of a block in the list; the length of the list when it is gone.
+func (l *blocklist) place(id uint64) uint32 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for i := range l.rows {
+		if l.rows[i].used && l.rows[i].ID == id {
+			return uint32(i)
+		}
+	}
+	return 0
+}

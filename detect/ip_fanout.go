@@ -1,0 +1,139 @@
+package detect
+
+// IP fan-out: one address, or one address block, asks for many numbers that do not verify. Outcomes feed a CUSUM (see evidence).
+// Before any outcome is known an address has an allowance of sessions that are still open: ten a minute, more when it has earned
+// it, and more when the whole account is busier than usual. A session that verifies gives its place back, so an office on
+// a Monday morning flows as fast as people type their codes.
+const (
+	freeOpen       = 10.
+	earnedOpen     = 8. / 360
+	addrBlockExtra = 2.
+	trustedBlock   = 2 // verified sessions that make an address block trusted
+)
+
+// fanout charges the allowance of the address.
+func (o *observation) fanout(known bool) {
+	if !o.net.set {
+		return
+	}
+	e, now := o.e, o.now
+	surge := o.surge()
+	l := e.addresses.lock(o.keys.address)
+	defer l.Unlock()
+	c, k, fresh := e.addresses.get(o.keys.address, now)
+	if c == nil {
+		return
+	}
+	if fresh {
+		c.rated, c.first = now, now
+	}
+	passed := now.since(c.rated)
+	c.open *= float32(decay(passed, minute))
+	c.earned *= float32(decay(passed, 6*hour))
+	c.rated = max(c.rated, now)
+	touch(k, now, c.worth())
+	allowance := freeOpen + earnedOpen*float64(c.earned)*surge
+	if float64(c.open) >= allowance && !known {
+		sig := e.signal(IPFanout, o.net.subject(ScopeAddress), c, float64(c.open), allowance, allowance)
+		o.advise(Challenge, sig, now+minute, false)
+		return
+	}
+	c.open++
+	o.r.undo.counted = true
+}
+
+// surge is how much busier the account is than its day's average, from 1 to 20.
+func (o *observation) surge() float64 {
+	e, now := o.e, o.now
+	h := e.hash(aboutAccount, o.s.Account)
+	l := e.accounts.lock(h)
+	defer l.Unlock()
+	a, k, fresh := e.accounts.get(h, now)
+	if a == nil {
+		return 1
+	}
+	if fresh {
+		a.t = now
+	}
+	passed := now.since(a.t)
+	a.minutes = a.minutes*float32(decay(passed, 5*minute)) + 1
+	a.days = a.days*float32(decay(passed, day)) + 1
+	a.t = max(a.t, now)
+	touch(k, now, hour)
+	return min(20, max(1, float64(a.minutes)/300/(float64(a.days)/86400)))
+}
+
+// classify finds out whether the address block has a good name.
+func (o *observation) classify(known bool) {
+	o.class = classNewcomer
+	if known {
+		o.class = classKnown
+		return
+	}
+	if !o.net.set {
+		return
+	}
+	e := o.e
+	l := e.origins.lock(o.keys.origin)
+	if c := e.origins.find(o.keys.origin); c != nil && c.trusted(o.s.Country) {
+		o.class = classTrusted
+	}
+	l.Unlock()
+	if o.class == classTrusted {
+		return
+	}
+	l = e.addresses.lock(o.keys.addrBlock)
+	if c := e.addresses.find(o.keys.addrBlock); c != nil && c.verified >= trustedBlock {
+		o.class = classTrusted
+	}
+	l.Unlock()
+}
+
+// addressBlocks stops sends from blocked addresses.
+func (o *observation) addressBlocks(known bool) {
+	if !o.net.set || known {
+		return
+	}
+	for _, x := range [...]struct {
+		hash  uint64
+		scope Scope
+	}{{o.keys.address, ScopeAddress}, {o.keys.addrBlock, ScopeAddrBlock}} {
+		l := o.e.addresses.lock(x.hash)
+		c, k := o.e.addresses.look(x.hash)
+		if c != nil && o.e.blocked(c, k, x.hash, o.now, 1, false) {
+			o.advise(Deny, o.e.signal(c.kind, o.net.subject(x.scope), c, float64(c.outcome), threshold, 1), c.until, true)
+		}
+		l.Unlock()
+	}
+}
+
+// trusted says that a provider's addresses have verified numbers of a country, not just by the way.
+func (c *originCell) trusted(of Country) bool {
+	for i, x := range c.country {
+		if x == uint16(of)+1 {
+			return c.count[i] >= 2 && float64(c.count[i]) >= .2*float64(c.total)
+		}
+	}
+	return false
+}
+
+// verified counts a verification. When the counts are full all are halved; a sixteenth country takes the place of the rarest.
+func (c *originCell) verified(of Country) {
+	c.total++
+	least := 0
+	for i, x := range c.country {
+		if x == uint16(of)+1 {
+			if c.count[i]++; c.count[i] == 60000 {
+				c.total /= 2
+				for j := range c.count {
+					c.count[j] /= 2
+				}
+			}
+			return
+		}
+		if c.count[i] < c.count[least] {
+			least = i
+		}
+	}
+	c.country[least], c.count[least] = uint16(of)+1, 1
+}
