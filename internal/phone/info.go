@@ -60,39 +60,68 @@ type Info struct {
 	Valid       bool   // the plan uses these digits; never says that a subscriber has them
 }
 
-// Info returns what the numbering plan says about n.
+// Info returns what the numbering plan says about n. It does not allocate.
 func (n Number) Info() Info {
 	if n.IsZero() {
 		return Info{}
 	}
-	m, err := phonenumbers.Parse(n.E164(), "")
-	if err != nil {
-		return Info{}
-	}
-	country := phonenumbers.GetRegionCodeForNumber(m)
-	if country == phonenumbers.REGION_CODE_FOR_NON_GEO_ENTITY {
-		country = ""
-	}
+	p, national := plans.split(n.Digits())
+	v := p.judge(n.Digits(), national)
 	return Info{
-		Country:     country,
-		CallingCode: int(m.GetCountryCode()),
-		Type:        typeOf(phonenumbers.GetNumberType(m)),
-		Possible:    phonenumbers.IsPossibleNumber(m),
-		Valid:       phonenumbers.IsValidNumber(m),
+		Country:     p.country(v),
+		CallingCode: p.code,
+		Type:        Type(v & verdictType),
+		Possible:    p.possible(national) == 0,
+		Valid:       v&verdictValid != 0,
 	}
 }
 
-// Country returns Info().Country.
-func (n Number) Country() string { return n.Info().Country }
-
-func typeOf(t phonenumbers.PhoneNumberType) Type {
-	switch t {
-	case phonenumbers.MOBILE:
-		return Mobile
-	case phonenumbers.FIXED_LINE:
-		return Fixed
-	case phonenumbers.FIXED_LINE_OR_MOBILE:
-		return FixedOrMobile
+// Country returns Info().Country. It costs next to nothing where a calling code
+// is of one country, which most are.
+func (n Number) Country() string {
+	if n.IsZero() {
+		return ""
 	}
-	return UnknownType
+	p, national := plans.split(n.Digits())
+	if len(p.regions) < 2 {
+		return p.country(0)
+	}
+	return p.country(p.judge(n.Digits(), national))
+}
+
+// judge returns the verdict on the last digits, the national ones.
+func (p *plan) judge(digits uint64, national int) uint16 {
+	var b [maxDigits]byte
+	for i := national - 1; i >= 0; i-- {
+		b[i] = '0' + byte(digits%10)
+		digits /= 10
+	}
+	return p.numbers().read(b[:national])
+}
+
+func (p *plan) country(verdict uint16) string {
+	switch i := verdict >> verdictCountry; {
+	case len(p.regions) == 0:
+		return ""
+	case len(p.regions) == 1: // it has all numbers, those not in use too
+		return p.regions[0]
+	case i == 0:
+		return ""
+	default:
+		return p.regions[i-1]
+	}
+}
+
+// NationalPrefixLen returns how many digits of the national number name its area
+// or network, 2 for 020 7946 0018 in GB, or 0 where the plan has no such digits.
+// It asks libphonenumber, which takes some 30 us: for people, not for each send.
+func (n Number) NationalPrefixLen() int {
+	if n.IsZero() {
+		return 0
+	}
+	m, err := phonenumbers.Parse(n.E164(), "")
+	if err != nil {
+		return 0
+	}
+	return phonenumbers.GetLengthOfNationalDestinationCode(m)
 }

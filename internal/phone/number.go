@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"log/slog"
-	"math/bits"
 	"strconv"
 )
 
@@ -55,14 +54,17 @@ func (n Number) AppendE164(b []byte) []byte {
 	if n.IsZero() {
 		return b
 	}
-	return strconv.AppendUint(append(b, '+'), n.Digits(), 10)
+	return appendDigits(append(b, '+'), n.Digits())
 }
 
 // CallingCode returns the country calling code, 65 for +6591234567, and 0 for
 // no number.
 func (n Number) CallingCode() int {
-	code, _ := splitCallingCode(n.Digits())
-	return code
+	if n.IsZero() {
+		return 0
+	}
+	p, _ := plans.split(n.Digits())
+	return p.code
 }
 
 // String returns the masked number, "+65****67": the calling code and the last
@@ -72,8 +74,8 @@ func (n Number) String() string {
 		return "none"
 	}
 	digits := n.Digits()
-	code, national := splitCallingCode(digits)
-	b := strconv.AppendInt(append(make([]byte, 0, 12), '+'), int64(code), 10)
+	p, national := plans.split(digits)
+	b := strconv.AppendInt(append(make([]byte, 0, 12), '+'), int64(p.code), 10)
 	b = append(b, "****"...)
 	if national >= 6 {
 		b = append(b, byte('0'+digits/10%10), byte('0'+digits%10))
@@ -102,16 +104,4 @@ func (n Number) MarshalText() ([]byte, error) {
 		return []byte{}, nil
 	}
 	return []byte(n.String()), nil
-}
-
-// pow10 holds the powers of ten that fit a uint64.
-var pow10 = [20]uint64{1, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19}
-
-// countDigits returns how many decimal digits d has; 0 has none.
-func countDigits(d uint64) int {
-	n := bits.Len64(d) * 1233 >> 12 // log10(2) is about 1233/4096
-	if d >= pow10[n] {
-		n++
-	}
-	return n
 }

@@ -1,60 +1,122 @@
 package phone
 
-import "github.com/nyaruka/phonenumbers"
-
 // Parse reads a number as people and machines write it. defaultRegion is the
 // ISO 3166-1 alpha-2 code, upper case, of the country that a national spelling
-// belongs to; "" if only international spellings are expected. The error is
-// always a [*ParseError].
+// belongs to, or "" if only international spellings are expected. The error is
+// always a [*ParseError] and never holds the input.
+//
+// A spelling without a plus is read as one dials it in the default region:
+// international prefix (00, 011, ...), trunk zero, own calling code. Only if that
+// is impossible there, a number that is valid with a plus put before it is taken
+// as such. Without a default region that is the only reading, and 00 is the plus.
+//
+// "+digits" in E.164 costs no allocation. See memory for what is kept of others.
 func Parse(s, defaultRegion string) (Number, error) {
-	if defaultRegion != "" && plans.regions[defaultRegion] == nil {
-		return Number{}, refuse(UnknownRegion)
-	}
-	if digits, err := readDigits(s); err == nil {
-		if r := judge(digits); r != 0 {
-			return Number{}, refuse(r)
+	var home *plan
+	if defaultRegion != "" {
+		if home = plans.region(defaultRegion); home == nil {
+			return Number{}, refuse(UnknownRegion)
 		}
 	}
-	m, err := phonenumbers.Parse(s, defaultRegion)
-	if err != nil {
-		return Number{}, refuse(BadCharacter)
+	if isE164(s) {
+		return international(s[1:]).unpack()
 	}
-	digits, _ := readDigits(phonenumbers.Format(m, phonenumbers.E164))
-	return FromDigits(digits)
+	var spelled spelling
+	if reason := spelled.scan(s); reason != 0 {
+		return Number{}, refuse(reason)
+	}
+	digits := string(spelled.digits[:spelled.n])
+	if spelled.plus {
+		return international(digits).unpack()
+	}
+	if home == nil {
+		return homeless(digits).unpack()
+	}
+	return national(digits, defaultRegion).unpack()
 }
 
-// FromDigits is the way back from [Number.Digits].
+// FromDigits is the way back from [Number.Digits]. Other integers are read as
+// Parse reads them after a plus.
 func FromDigits(digits uint64) (Number, error) {
-	if r := judge(digits); r != 0 {
-		return Number{}, refuse(r)
-	}
-	return fromDigits(digits), nil
+	var b [20]byte
+	return international(string(appendDigits(b[:0], digits))).unpack()
 }
 
-// readDigits reads "+digits" and nothing else.
-func readDigits(s string) (uint64, error) {
-	if len(s) < 2 || s[0] != '+' || s[1] == '0' {
-		return 0, refuse(BadCharacter)
+// outcome is what a spelling comes to: a number, or the reason why not.
+type outcome struct {
+	number Number
+	reason Reason
+}
+
+func (o outcome) unpack() (Number, error) {
+	if o.reason != 0 {
+		return Number{}, refuse(o.reason)
 	}
-	if len(s) > maxDigits+1 {
-		return 0, refuse(TooLong)
+	return o.number, nil
+}
+
+// isE164 reports whether s is a plus and digits, and not too many to be read.
+func isE164(s string) bool {
+	if len(s) < 2 || len(s) > maxSpelled || s[0] != '+' {
+		return false
 	}
-	var digits uint64
 	for i := 1; i < len(s); i++ {
-		d := s[i] - '0'
-		if d > 9 {
-			return 0, refuse(BadCharacter)
+		if s[i]-'0' > 9 {
+			return false
 		}
-		digits = digits*10 + uint64(d)
 	}
-	return digits, nil
+	return true
 }
 
-// judge returns 0 if the digits are a possible number.
-func judge(digits uint64) Reason {
-	p, national := plans.find(digits)
-	if p == nil {
-		return UnknownCallingCode
+// international reads the ASCII digits after a plus.
+func international(digits string) outcome {
+	p := plans.find(digits)
+	switch {
+	case len(digits) < 3:
+		return outcome{reason: TooShort}
+	case p == nil:
+		return outcome{reason: UnknownCallingCode}
+	case p.maybeTrunk(digits[p.digits:]):
+		// +44 (0)20 ...: the digits may not be E.164 yet.
+		return remember("", digits, func() outcome { return untrunk(digits) })
 	}
-	return p.possible(national)
+	return p.admit(digits)
+}
+
+// admit makes a number of digits that need no change.
+func (p *plan) admit(digits string) outcome {
+	if reason := p.possible(len(digits) - p.digits); reason != 0 {
+		return outcome{reason: reason}
+	}
+	var d uint64
+	for i := 0; i < len(digits); i++ {
+		d = d*10 + uint64(digits[i]-'0')
+	}
+	return outcome{number: fromDigits(d)}
+}
+
+// homeless reads digits that came without plus and without default region.
+func homeless(digits string) outcome {
+	if len(digits) > 2 && digits[:2] == "00" {
+		return international(digits[2:])
+	}
+	o := international(digits)
+	if o.reason == 0 && !o.number.Info().Valid || o.reason == UnknownCallingCode {
+		return outcome{reason: NoRegion}
+	}
+	return o
+}
+
+// national reads digits that came without a plus, as dialled in the region.
+func national(digits, region string) outcome {
+	return remember(region, digits, func() outcome {
+		dialled := dial(digits, region)
+		if dialled.reason == 0 || dialled.reason == ShortCode {
+			return dialled
+		}
+		if o := homeless(digits); o.reason == 0 && o.number.Info().Valid {
+			return o
+		}
+		return dialled
+	})
 }

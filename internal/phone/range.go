@@ -29,7 +29,7 @@ func (n Number) Range(masked int) Range {
 		return Range{}
 	}
 	digits := n.Digits()
-	_, national := splitCallingCode(digits)
+	_, national := plans.split(digits)
 	masked = min(max(masked, MinMasked), MaxMasked, national)
 	return Range{prefix: digits / pow10[masked], masked: uint8(masked)}
 }
@@ -69,13 +69,16 @@ func (r Range) MarshalText() ([]byte, error) { return []byte(r.String()), nil }
 func ParseRange(s string) (Range, error) {
 	prefix := strings.TrimRight(s, "*")
 	masked := len(s) - len(prefix)
-	n, err := readDigits(prefix)
-	if err != nil || masked < MinMasked || masked > MaxMasked {
+	if !isE164(prefix) || masked < MinMasked || masked > MaxMasked {
 		return Range{}, fmt.Errorf("not a number range: write a plus, the first digits and %d to %d stars, such as +6591234***", MinMasked, MaxMasked)
 	}
-	digits := n * pow10[masked]
-	if reason := judge(digits); reason != 0 {
-		return Range{}, fmt.Errorf("not a number range: a number like this %s", reasonTexts[reason].text)
+	p := plans.find(prefix[1:])
+	if p == nil || len(prefix)-1 < p.digits {
+		return Range{}, fmt.Errorf("not a number range: it %s", reasonTexts[UnknownCallingCode].text)
 	}
-	return fromDigits(digits).Range(masked), nil
+	o := p.admit(prefix[1:] + "000000"[:masked])
+	if o.reason != 0 {
+		return Range{}, fmt.Errorf("not a number range: a number in it %s", reasonTexts[o.reason].text)
+	}
+	return o.number.Range(masked), nil
 }
