@@ -1,0 +1,113 @@
+package limiter
+
+import (
+	"runtime"
+
+	"github.com/cespare/xxhash/v2"
+)
+
+// A delay word counts the charges of a key in its stamp bits and is held until the next one may come. One word is the whole
+// state, so a look at it is exact.
+
+// delayState is what a delay word says at a reading.
+type delayState struct {
+	count int64 // charges remembered
+	until int64 // when the next may come
+	open  bool  // another check has claimed the next charge and not decided
+}
+
+func (t *Table) delayState(r *tableRule, w uint64, lo int64) delayState {
+	s := delayState{count: int64(w & stampMask >> untilBits), until: until(w)}
+	if w&undecided != 0 {
+		// The claim stood on one charge less and a delay that had ended. A dead or lapsed claim was never answered.
+		s.open = w&genMask == t.gen && s.until > lo
+		if !s.open {
+			s.count, s.until = max(0, s.count-1), min(s.until, lo)
+		}
+	}
+	if !s.open && s.until+r.forget < lo {
+		s.count = 0
+	}
+	return s
+}
+
+// wait is the delay after charge n of a key: the table's value moved by up to jitter of itself, the same each time for a key
+// and a count.
+func (r *tableRule) wait(k Key, n int64) int64 {
+	w := r.waits[n]
+	if r.jitter == 0 || w == 0 {
+		return w
+	}
+	var b [16]byte
+	for i := range 8 {
+		b[i] = byte(k.Fingerprint >> (8 * i))
+		b[8+i] = byte(n >> (8 * i))
+	}
+	unit := float64(xxhash.Sum64(b[:])>>11)/(1<<52) - 1 // [-1, 1)
+	return max(1, min(r.waits[maxCounted], w+int64(float64(w)*r.jitter*unit)))
+}
+
+func (t *Table) judgeDelay(r *tableRule, k Key, slot, lo int64) (outcome, int64) {
+	p := &t.mem[slot+r.off]
+	for look := 0; ; look++ {
+		w := load(p)
+		if load(&t.mem[slot]) != tagOf(k, r.bank) {
+			return gone, 0
+		}
+		s := t.delayState(r, w, lo)
+		switch {
+		case s.open && look < patience:
+			t.lookAgain.Add(1)
+			runtime.Gosched()
+		case s.until > lo:
+			return denied, s.until
+		default:
+			return passes, 0
+		}
+	}
+}
+
+func (t *Table) claimDelay(r *tableRule, k Key, slot int64, at reading, last bool, l *ledger) (outcome, int64) {
+	p := &t.mem[slot+r.off]
+	for {
+		if o, end := t.judgeDelay(r, k, slot, at.lo); o != passes {
+			return o, end
+		}
+		w := load(p)
+		s := t.delayState(r, w, at.lo)
+		if load(&t.mem[slot]) != tagOf(k, r.bank) {
+			return gone, 0
+		}
+		if s.open || s.until > at.lo {
+			continue
+		}
+		n := min(s.count+1, maxCounted)
+		next := uint64(n)<<untilBits | uint64(at.hi+r.wait(k, n))
+		if !last {
+			next |= undecided | t.gen
+		}
+		if cas(p, w, next) {
+			if !last {
+				l.add(entry{word: slot + r.off, old: uint64(s.count)<<untilBits | uint64(s.until), now: next, amount: wholeWord})
+			}
+			return claimed, 0
+		}
+	}
+}
+
+// wholeWord in the amount of an entry says that undoing puts entry.old back as it is.
+const wholeWord = -1
+
+// refundDelay takes back the newest charge if it was made at the reading: one charge less, and no wait.
+func (t *Table) refundDelay(r *tableRule, k Key, slot int64, at reading) {
+	for p := &t.mem[slot+r.off]; ; {
+		w := load(p)
+		n := int64(w & stampMask >> untilBits)
+		if w&undecided != 0 || n == 0 || until(w) != at.hi+r.wait(k, n) || load(&t.mem[slot]) != tagOf(k, r.bank) {
+			return
+		}
+		if cas(p, w, uint64(n-1)<<untilBits|uint64(at.hi)) {
+			return
+		}
+	}
+}

@@ -1,0 +1,169 @@
+package limiter
+
+import (
+	"context"
+	"errors"
+	"runtime"
+	"time"
+)
+
+var errFull = errors.New("limiter: no room to remember this key: every slot in its reach is in use; open a larger table")
+
+// Refund implements [Store].
+func (t *Table) Refund(_ context.Context, at time.Time, charges []Charge) error {
+	rd := readingOf(at)
+	if err := t.check(rd, charges); err != nil {
+		return err
+	}
+	for i := range charges {
+		c := &charges[i]
+		r := c.Rule.table
+		switch r.form {
+		case permits:
+			t.refundPermits(&r.place, c.Key, r.span, c.Cost, rd)
+			if r.drain != nil {
+				t.refundPermits(r.drain, c.Key, r.span, c.Cost, rd)
+			}
+		case buckets:
+			if slot := t.find(&r.place, c.Key); slot != 0 {
+				b := rd.lo / r.width
+				t.subtract(slot+ringWord+b%ringSize, b, c.Cost)
+			}
+		case delay:
+			if slot := t.find(&r.place, c.Key); slot != 0 {
+				t.refundDelay(r, c.Key, slot, rd)
+			}
+		}
+	}
+	return nil
+}
+
+// Peek implements [Store].
+func (t *Table) Peek(_ context.Context, now time.Time, c Charge) (Usage, error) {
+	at := readingOf(now)
+	r, err := t.own(c.Rule, at)
+	if err != nil {
+		return Usage{}, err
+	}
+	c.Cost = max(1, c.Cost)
+	if r.form == permits || r.form == buckets {
+		if c.Cost > r.n {
+			return Usage{}, &CostError{Rule: c.Rule.limit.Name, Cost: c.Cost, Limit: r.n}
+		}
+	}
+	for {
+		slot := t.find(&r.place, c.Key)
+		var u Usage
+		switch r.form {
+		case permits, buckets:
+			u.Held = t.holding(&c, slot, at.lo)
+		case delay:
+			if slot != 0 {
+				u.Held = t.delayState(r, load(&t.mem[slot+r.off]), at.lo).count
+			}
+		case marker:
+			if slot != 0 {
+				if end := until(load(&t.mem[slot+r.off])); end > at.lo {
+					u = Usage{Held: 1, RetryAfter: time.Duration(end-at.lo) * time.Microsecond}
+				}
+			}
+		}
+		switch o, v := t.look(&c, slot, at.lo); o {
+		case gone:
+			continue
+		case late:
+			at = exactly(v)
+			continue
+		case denied:
+			u.RetryAfter = time.Duration(v-at.lo) * time.Microsecond
+		}
+		if slot != 0 && load(&t.mem[slot]) != tagOf(c.Key, r.bank) {
+			continue
+		}
+		return u, nil
+	}
+}
+
+// Reset implements [Store].
+func (t *Table) Reset(_ context.Context, now time.Time, rule *Rule, key Key) error {
+	at := readingOf(now)
+	r, err := t.own(rule, at)
+	if err != nil {
+		return err
+	}
+	if r.drain != nil {
+		t.release(r.drain, key, at.lo)
+	}
+	if r.form != buckets {
+		t.release(&r.place, key, at.lo)
+	} else if slot := t.find(&r.place, key); slot != 0 {
+		t.clearBuckets(slot, tagOf(key, r.bank))
+	}
+	return nil
+}
+
+// release frees held words as of the reading. A delay's count, in the stamp bits, is forgotten with it.
+func (t *Table) release(p *place, k Key, lo int64) {
+	slot := t.find(p, k)
+	if slot == 0 {
+		return
+	}
+	words := p.words(t, slot)
+	for i := range words {
+		for {
+			w := load(&words[i])
+			if w&undecided != 0 || load(&t.mem[slot]) != tagOf(k, p.bank) || cas(&words[i], w, uint64(min(until(w), lo))) {
+				break
+			}
+		}
+	}
+}
+
+// Mark implements [Store].
+func (t *Table) Mark(_ context.Context, now, end time.Time, rule *Rule, key Key) error {
+	at, to := readingOf(now), readingOf(end)
+	r, err := t.own(rule, at)
+	if err != nil {
+		return err
+	}
+	if r.form != marker {
+		return ErrForeignRule
+	}
+	if !to.valid() {
+		return errReading
+	}
+	for {
+		slot := t.find(&r.place, key)
+		if slot == 0 {
+			if slot, _ = t.insert(r, key, at.lo); slot == 0 {
+				if r.failOpen {
+					t.fullOpen.Add(1)
+				} else {
+					t.fullClosed.Add(1)
+				}
+				return errFull
+			}
+		}
+		p := &t.mem[slot+r.off]
+		w := load(p)
+		switch {
+		case load(&t.mem[slot]) != tagOf(key, r.bank):
+		case w&undecided != 0 && w&genMask == t.gen:
+			runtime.Gosched() // a recycler has it; soon the slot is another's or this key's again
+		case w&undecided == 0 && until(w) >= to.lo, cas(p, w, uint64(to.lo)):
+			return nil
+		}
+	}
+}
+
+func (t *Table) own(rule *Rule, at reading) (*tableRule, error) {
+	switch {
+	case t.closed.Load():
+		return nil, ErrClosed
+	case rule == nil || rule.table == nil || rule.table.owner != t:
+		return nil, ErrForeignRule
+	case !at.valid():
+		return nil, errReading
+	}
+	return rule.table, nil
+}

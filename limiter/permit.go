@@ -1,0 +1,293 @@
+package limiter
+
+import (
+	"runtime"
+	"slices"
+)
+
+// patience is how many looks a check takes at a rule that only undecided claims fill, before it counts them as held. A claim is
+// undecided for well under a microsecond; only the operating system can stretch that.
+const patience = 20_000
+
+// outcome of a try to claim.
+type outcome uint8
+
+const (
+	claimed outcome = iota
+	denied          // by decided permits only, or patience ran out
+	passes          // not denied when looked at
+	gone            // the slot was given to another key: look it up again
+	late            // the key has seen a later reading: use that
+)
+
+// entry is one claim of a check that is not decided yet.
+type entry struct {
+	word   int64  // index of the word
+	old    uint64 // what it was; for buckets the number of the bucket
+	now    uint64 // what the claim made of it; for buckets the index of the word with undecided amounts
+	amount int64  // for buckets; 0 for a permit, wholeWord for a delay
+}
+
+type ledger struct {
+	n      int
+	inline [12]entry
+	more   []entry
+}
+
+func (l *ledger) add(e entry) {
+	if l.n < len(l.inline) {
+		l.inline[l.n] = e
+	} else {
+		l.more = append(l.more, e)
+	}
+	l.n++
+}
+
+func (l *ledger) at(i int) *entry {
+	if i < len(l.inline) {
+		return &l.inline[i]
+	}
+	return &l.more[i-len(l.inline)]
+}
+
+// keep turns all claims into held permits.
+func (t *Table) keep(l *ledger) {
+	for i := range l.n {
+		if e := l.at(i); e.amount > 0 {
+			t.settle(int64(e.now), e.amount)
+		} else {
+			// It fails only where the claim lapsed and another took the word: nothing is held any more.
+			cas(&t.mem[e.word], e.now, e.now&^(undecided|genMask))
+		}
+	}
+}
+
+// undo takes claims back, newest first, down to the first n.
+func (t *Table) undo(l *ledger, n int, lo int64) {
+	for l.n > n {
+		l.n--
+		e := l.at(l.n)
+		switch {
+		case e.amount > 0:
+			t.subtract(e.word, int64(e.old), e.amount)
+			// Order matters: while the amount is in the bucket it stays announced.
+			t.settle(int64(e.now), e.amount)
+		case e.amount == wholeWord:
+			cas(&t.mem[e.word], e.now, e.old)
+		default:
+			cas(&t.mem[e.word], e.now, freed(e.old, lo, nextStamp(e.now)))
+		}
+		if l.n >= len(l.inline) {
+			l.more = l.more[:l.n-len(l.inline)]
+		}
+	}
+}
+
+// tally counts what the words of a rule stand for.
+type tally struct{ held, open int64 }
+
+func (t *Table) tallyWords(words []uint64, lo int64) (c tally) {
+	for i := range words {
+		switch t.standing(load(&words[i]), lo) {
+		case held:
+			c.held++
+		case open:
+			c.open++
+		}
+	}
+	return c
+}
+
+func (p *place) words(t *Table, slot int64) []uint64 {
+	return t.mem[slot+p.off:][:p.cap:p.cap]
+}
+
+// drained is the words of the place a rule outgrew, while they can still hold something.
+func (t *Table) drained(r *tableRule, k Key, lo int64) []uint64 {
+	if r.drain == nil || lo >= r.drainUntil {
+		return nil
+	}
+	if slot := t.find(r.drain, k); slot != 0 {
+		return r.drain.words(t, slot)
+	}
+	return nil
+}
+
+// judgePermits says whether a charge is denied, and if so when it could pass. slot is 0 for a key that has none at the rule's
+// own place.
+func (t *Table) judgePermits(r *tableRule, k Key, slot, cost, lo int64) (outcome, int64) {
+	var words []uint64
+	if slot != 0 {
+		words = r.words(t, slot)
+		// The usual case first: some word is free.
+		if cost == 1 && r.n == r.cap && r.drain == nil {
+			for i := range words {
+				if t.standing(load(&words[i]), lo) == free {
+					return passes, 0
+				}
+			}
+		}
+	}
+	drained := t.drained(r, k, lo)
+	var seen [2 * MaxExact]uint64
+	for look := 0; ; look++ {
+		var c tally
+		n := 0
+		for _, part := range [2][]uint64{words, drained} {
+			for i := range part {
+				seen[n] = load(&part[i])
+				switch t.standing(seen[n], lo) {
+				case held:
+					c.held++
+				case open:
+					c.open++
+				}
+				n++
+			}
+		}
+		if slot != 0 && load(&t.mem[slot]) != tagOf(k, r.bank) {
+			return gone, 0
+		}
+		switch {
+		case c.held+c.open+cost <= r.n:
+			return passes, 0
+		case c.held+cost > r.n || look >= patience:
+			if !slices.Equal(seen[:n], snapshot(words, drained, &[2 * MaxExact]uint64{})) && look < patience {
+				continue // not all of this was so at one moment
+			}
+			return denied, t.kthEnd(seen[:n], c.held+c.open+cost-r.n, lo)
+		}
+		t.lookAgain.Add(1)
+		runtime.Gosched()
+	}
+}
+
+func snapshot(a, b []uint64, buf *[2 * MaxExact]uint64) []uint64 {
+	n := 0
+	for _, part := range [2][]uint64{a, b} {
+		for i := range part {
+			buf[n] = load(&part[i])
+			n++
+		}
+	}
+	return buf[:n]
+}
+
+// kthEnd is when the k-th of the held permits ends.
+func (t *Table) kthEnd(words []uint64, k, lo int64) int64 {
+	var ends [2 * MaxExact]int64
+	n := 0
+	for _, w := range words {
+		if t.standing(w, lo) != free {
+			ends[n] = until(w)
+			n++
+		}
+	}
+	slices.Sort(ends[:n])
+	return ends[min(k, int64(n))-1]
+}
+
+// claimPermits claims cost words of a rule, or none.
+func (t *Table) claimPermits(r *tableRule, k Key, slot, cost int64, at reading, last bool, l *ledger) (outcome, int64) {
+	words := r.words(t, slot)
+	mark := undecided | t.gen
+	if last && cost == 1 {
+		mark = 0
+	}
+	tag := tagOf(k, r.bank)
+	first := l.n
+	var mine uint64 // words of this rule that are ours, by bit
+	for look := 0; look < patience; look++ {
+		usable := r.n
+		if r.cap != r.n || r.drain != nil {
+			usable = t.usable(r, k, words, at.lo)
+		}
+		room, lowestOpen := int64(0), -1
+		for i := range words[:usable] {
+			p := &words[i]
+			w := load(p)
+			s := t.standing(w, at.lo)
+			for s == free && cost > 0 {
+				// The word belongs to this key if the tag still says so after it was read; then the CAS can only succeed
+				// if the slot is not given away in between.
+				if load(&t.mem[slot]) != tag {
+					t.undo(l, first, at.lo)
+					return gone, 0
+				}
+				next := mark | nextStamp(w) | uint64(at.hi+r.span)
+				if cas(p, w, next) {
+					cost--
+					mine |= 1 << i
+					if mark != 0 {
+						l.add(entry{word: slot + r.off + int64(i), old: w, now: next})
+					}
+					break
+				}
+				w = load(p)
+				s = t.standing(w, at.lo)
+			}
+			switch {
+			case mine>>i&1 == 1:
+			case s == free:
+				room++
+			case s == open && lowestOpen < 0:
+				lowestOpen = i
+			}
+		}
+		if cost == 0 {
+			return claimed, room
+		}
+		if lowestOpen < 0 {
+			break
+		}
+		// Two checks may each have part of what they need. The one with the lowest word keeps what it has, the other lets go.
+		if mine != 0 && mine&(1<<lowestOpen-1) == 0 {
+			cost += int64(l.n - first)
+			t.undo(l, first, at.lo)
+			mine = 0
+		}
+		t.lookAgain.Add(1)
+		runtime.Gosched()
+	}
+	t.undo(l, first, at.lo)
+	return denied, 0
+}
+
+// usable is for a rule whose N was lowered below its words, or that outgrew a place: how many of its words, from the first, may
+// be claimed so that with all that is held elsewhere no more than N are. Words beyond are
+// never claimed, so what they hold only shrinks.
+func (t *Table) usable(r *tableRule, k Key, words []uint64, lo int64) (usable int64) {
+	usable = min(r.n, int64(len(words)))
+	c := t.tallyWords(t.drained(r, k, lo), lo)
+	d := t.tallyWords(words[usable:], lo)
+	elsewhere := c.held + c.open + d.held + d.open
+	for usable > 0 && usable+elsewhere > r.n {
+		usable--
+		if t.standing(load(&words[usable]), lo) != free {
+			elsewhere++
+		}
+	}
+	return usable
+}
+
+// refundPermits frees up to cost words of a rule that were taken at the reading.
+func (t *Table) refundPermits(p *place, k Key, span, cost int64, at reading) {
+	slot := t.find(p, k)
+	if slot == 0 {
+		return
+	}
+	words := p.words(t, slot)
+	for i := 0; i < len(words) && cost > 0; i++ {
+		w := load(&words[i])
+		if w&undecided != 0 || until(w) != at.hi+span {
+			continue
+		}
+		// As with a claim, the tag is read after the word, or the permit could be another key's.
+		if load(&t.mem[slot]) != tagOf(k, p.bank) {
+			return
+		}
+		if cas(&words[i], w, nextStamp(w)|uint64(at.hi)) {
+			cost--
+		}
+	}
+}

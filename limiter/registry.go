@@ -1,0 +1,290 @@
+package limiter
+
+import (
+	"encoding/json"
+	"fmt"
+	"math"
+	"slices"
+	"time"
+)
+
+// Slots come in three classes. A slot is a tag word and words of state, so a narrow slot keeps 7 permits in one cache line, a
+// double one 15 in two neighbouring lines.
+const (
+	narrow = iota
+	double
+	wide
+	classes
+)
+
+var (
+	classWords = [classes]int64{8, 16, 64}
+	// classReach is how many slots from its home a key may lie. Longer finds room at a higher load, shorter makes a miss
+	// cheaper.
+	classReach = [classes]int64{64, 64, 16}
+)
+
+// form is how the words of a rule are used.
+type form uint8
+
+const (
+	permits form = iota // one word a unit: at most MaxExact units
+	buckets             // a slot of its own, see bucket.go
+	delay               // one word
+	marker              // one word
+)
+
+func formOf(l Limit) form {
+	switch {
+	case l.Kind == Delay:
+		return delay
+	case l.Kind == Marker:
+		return marker
+	case l.N > MaxExact:
+		return buckets
+	}
+	return permits
+}
+
+// bank is a kind of slot: which words of it belong to which rule. Words are given out once and never taken back, so that a
+// change of policy cannot make one rule read another's permits; a bank grows until its class is full.
+type bank struct {
+	Class  uint8
+	Group  string
+	Window int64 `json:",omitempty"` // in microseconds, of a bank of buckets; else 0
+	Used   int64 // words given out, without the tag
+	// Forget is how much longer than its held-until a word still means something, by word: only Kind Delay.
+	Forget map[int64]int64 `json:",omitempty"`
+}
+
+// record is where the words of a rule lie.
+type record struct {
+	Name, Group string
+	Form        form
+	Bank        uint16
+	Off         int64
+	Cap         int64 // words
+	Window      int64 // microseconds, of the newest definition
+	// Drain is the place the rule had before its N outgrew it. Its permits count until DrainUntil.
+	Drain      *record `json:",omitempty"`
+	DrainUntil int64   `json:",omitempty"`
+}
+
+// registry is the part of a table that says where rules lie. It is kept in the file, so that a rule finds its counters again.
+type registry struct {
+	Banks []*bank // Banks[0] is unused: bank 0 means an empty slot
+	Rules []*record
+}
+
+const maxBanks = reservedBank - 1
+
+func (g *registry) clone() *registry {
+	c := &registry{}
+	for _, b := range g.Banks {
+		d := *b
+		d.Forget = make(map[int64]int64, len(b.Forget))
+		for k, v := range b.Forget {
+			d.Forget[k] = v
+		}
+		c.Banks = append(c.Banks, &d)
+	}
+	for _, r := range g.Rules {
+		d := *r
+		c.Rules = append(c.Rules, &d)
+	}
+	return c
+}
+
+// place finds or makes the words of a limit.
+func (g *registry) place(l Limit, slots [classes]int64, newest int64) (*record, error) {
+	f := formOf(l)
+	window := micros(l.Window)
+	i := slices.IndexFunc(g.Rules, func(r *record) bool {
+		// The buckets of another window are of another width, so they cannot be read as this one's.
+		return r.Name == l.Name && r.Group == l.Group && r.Form == f && (f != buckets || r.Window == window)
+	})
+	var known *record
+	if i >= 0 {
+		known = g.Rules[i]
+		if f != permits || l.N <= known.Cap {
+			known.Window = max(known.Window, window)
+			return known, g.remember(known, l)
+		}
+	}
+	r := &record{Name: l.Name, Group: l.Group, Form: f, Cap: 1, Window: window}
+	if f == permits {
+		r.Cap = l.N
+	}
+	if err := g.giveWords(r, slots); err != nil {
+		return nil, err
+	}
+	if known != nil {
+		old := *known
+		old.Drain = nil
+		r.Drain, r.DrainUntil = &old, newest+known.Window
+		g.Rules[i] = r
+	} else {
+		g.Rules = append(g.Rules, r)
+	}
+	return r, g.remember(r, l)
+}
+
+// remember notes how long a delay word lives past its held-until.
+func (g *registry) remember(r *record, l Limit) error {
+	if r.Form != delay {
+		return nil
+	}
+	b := g.Banks[r.Bank]
+	if b.Forget == nil {
+		b.Forget = map[int64]int64{}
+	}
+	b.Forget[r.Off] = max(b.Forget[r.Off], micros(l.Backoff.ForgetAfter))
+	return nil
+}
+
+func (g *registry) giveWords(r *record, slots [classes]int64) error {
+	if r.Form == buckets {
+		return g.newBank(r, &bank{Class: wide, Group: r.Group, Window: r.Window, Used: classWords[wide] - 1}, slots)
+	}
+	for id, b := range g.Banks {
+		if id > 0 && b.Group == r.Group && b.Window == 0 && b.Used+r.Cap < classWords[b.Class] {
+			r.Bank, r.Off = uint16(id), 1+b.Used
+			b.Used += r.Cap
+			return nil
+		}
+	}
+	for class := range uint8(classes) {
+		if r.Cap < classWords[class] && slots[class] > 0 {
+			return g.newBank(r, &bank{Class: class, Group: r.Group, Used: r.Cap}, slots)
+		}
+	}
+	return fmt.Errorf("limiter: rule %q needs %d words and the table has no slots that large: open it with Options.Shares that have them", r.Name, r.Cap)
+}
+
+func (g *registry) newBank(r *record, b *bank, slots [classes]int64) error {
+	if slots[b.Class] == 0 {
+		return fmt.Errorf("limiter: rule %q needs wide slots and the table has none: open it with Options.Shares that have them", r.Name)
+	}
+	if len(g.Banks) == 0 {
+		g.Banks = append(g.Banks, &bank{})
+	}
+	if len(g.Banks) > maxBanks {
+		return fmt.Errorf("limiter: rule %q: the table has had %d groups of rules, no more fit: %s", r.Name, maxBanks, wayOn)
+	}
+	g.Banks = append(g.Banks, b)
+	r.Bank, r.Off = uint16(len(g.Banks)-1), 1
+	return nil
+}
+
+// pack places all limits. Those of one group that are new are given a bank large enough for all of them.
+func (g *registry) pack(limits []Limit, slots [classes]int64, newest int64) ([]*record, error) {
+	g.roomForGroups(limits, slots)
+	recs := make([]*record, len(limits))
+	for i, l := range limits {
+		r, err := g.place(l, slots, newest)
+		if err != nil {
+			return nil, err
+		}
+		recs[i] = r
+	}
+	return recs, nil
+}
+
+// roomForGroups opens an empty bank for each group that is new and whose small rules fit one slot together.
+func (g *registry) roomForGroups(limits []Limit, slots [classes]int64) {
+	need := map[string]int64{}
+	var order []string
+	for _, l := range limits {
+		f := formOf(l)
+		if f == buckets {
+			continue
+		}
+		if _, ok := need[l.Group]; !ok {
+			order = append(order, l.Group)
+		}
+		words := int64(1)
+		if f == permits {
+			words = l.N
+		}
+		if need[l.Group]+words < classWords[double] || need[l.Group] == 0 {
+			need[l.Group] += words
+		}
+	}
+	for _, group := range order {
+		if slices.ContainsFunc(g.Banks, func(b *bank) bool { return b.Group == group && b.Window == 0 }) {
+			continue
+		}
+		for class := range uint8(classes) {
+			if need[group] < classWords[class] && slots[class] > 0 {
+				if len(g.Banks) == 0 {
+					g.Banks = append(g.Banks, &bank{})
+				}
+				g.Banks = append(g.Banks, &bank{Class: class, Group: group})
+				break
+			}
+		}
+	}
+}
+
+func (l Limit) validate() error {
+	bad := func(format string, args ...any) error {
+		return fmt.Errorf("limiter: limit %q: %s", l.Name, fmt.Sprintf(format, args...))
+	}
+	if len(l.Name) == 0 || len(l.Name) > 200 {
+		return bad("a name has 1 to 200 bytes")
+	}
+	if len(l.Group) == 0 || len(l.Group) > 200 {
+		return bad("group %q: a group has 1 to 200 bytes", l.Group)
+	}
+	span := func(name string, d, lo, hi time.Duration) error {
+		if d < lo || d > hi {
+			return bad("%s %v: must be %v to %v", name, d, lo, hi)
+		}
+		return nil
+	}
+	switch l.Kind {
+	case Window:
+		if l.N < 1 || l.N > MaxN {
+			return bad("N %d: must be 1 to %d", l.N, int64(MaxN))
+		}
+		return span("window", l.Window, MinWindow, MaxWindow)
+	case Delay:
+		b := l.Backoff
+		if b.Free < 0 || b.Free > 100 {
+			return bad("free %d: must be 0 to 100", b.Free)
+		}
+		if !(b.Factor >= 1 && b.Factor <= 100) {
+			return bad("factor %v: must be 1 to 100", b.Factor)
+		}
+		if !(b.Jitter >= 0 && b.Jitter <= 0.5) {
+			return bad("jitter %v: must be 0 to 0.5", b.Jitter)
+		}
+		for _, err := range []error{
+			span("max", b.Max, MinWindow, MaxWindow),
+			span("base", b.Base, MinWindow, b.Max),
+			span("forget after", b.ForgetAfter, time.Second, MaxWindow),
+		} {
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	case Marker:
+		return nil
+	}
+	return bad("kind %d is unknown", l.Kind)
+}
+
+// delayTable is the wait after charge n, in microseconds, for every n that a word can count.
+func (b Backoff) delayTable() []int64 {
+	waits := make([]int64, maxCounted+1)
+	top := float64(micros(b.Max))
+	for n := b.Free + 1; n <= maxCounted; n++ {
+		waits[n] = int64(math.Min(top, float64(micros(b.Base))*math.Pow(b.Factor, float64(n-b.Free-1))))
+	}
+	return waits
+}
+
+func (g *registry) marshal() ([]byte, error) { return json.Marshal(g) }
+
+func (g *registry) unmarshal(b []byte) error { return json.Unmarshal(b, g) }

@@ -1,0 +1,249 @@
+package limiter
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+)
+
+// MaxCharges is how many rules one Take can charge.
+const MaxCharges = 64
+
+var (
+	errReading = errors.New("limiter: the reading is before 1970 or after 2111")
+	errTwice   = errors.New("limiter: a Take charges one rule twice for one key: add the costs up")
+)
+
+// Take implements [Store]. It allocates nothing for up to 16 charges of up to 12 units together, in the order of Define. A
+// denial is decided by rules that are full; where several are, the one that stays full longest is named.
+func (t *Table) Take(_ context.Context, now time.Time, charges []Charge) (Decision, error) {
+	at := readingOf(now)
+	if err := t.check(at, charges); err != nil {
+		return Decision{}, err
+	}
+	t.sawReading(at.lo)
+	if !slices.IsSortedFunc(charges, byRank) {
+		return t.takeUnsorted(now, at, charges)
+	}
+	return t.take(now, at, charges)
+}
+
+func byRank(a, b Charge) int { return a.Rule.table.rank - b.Rule.table.rank }
+
+func (t *Table) takeUnsorted(now time.Time, at reading, charges []Charge) (Decision, error) {
+	sorted := slices.Clone(charges)
+	slices.SortStableFunc(sorted, byRank)
+	d, err := t.take(now, at, sorted)
+	if d.Binding >= 0 {
+		d.Binding = slices.Index(charges, sorted[d.Binding])
+	}
+	return d, err
+}
+
+func (t *Table) check(at reading, charges []Charge) error {
+	if t.closed.Load() {
+		return ErrClosed
+	}
+	if !at.valid() {
+		return errReading
+	}
+	if len(charges) > MaxCharges {
+		return fmt.Errorf("limiter: %d charges in one Take: at most %d", len(charges), MaxCharges)
+	}
+	for i := range charges {
+		c := &charges[i]
+		if c.Rule == nil || c.Rule.table == nil || c.Rule.table.owner != t || c.Rule.table.form == marker {
+			return ErrForeignRule
+		}
+		if c.Rule.table.form != delay && (c.Cost < 1 || c.Cost > c.Rule.table.n) {
+			return &CostError{Rule: c.Rule.limit.Name, Cost: c.Cost, Limit: c.Rule.table.n}
+		}
+	}
+	return nil
+}
+
+func (t *Table) take(now time.Time, at reading, charges []Charge) (Decision, error) {
+	for i := 1; i < len(charges); i++ {
+		if charges[i].Rule == charges[i-1].Rule && charges[i].Key == charges[i-1].Key {
+			return Decision{Binding: -1}, errTwice
+		}
+	}
+	var inline [16]int64
+	slots := inline[:]
+	if len(charges) > len(inline) {
+		slots = make([]int64, len(charges))
+	}
+	slots = slots[:len(charges)]
+	var l ledger
+	decided := now
+	for {
+		d, o, from := t.try(at, charges, slots, &l)
+		switch o {
+		case claimed:
+			t.keep(&l)
+			d.At = decided
+			return d, nil
+		case denied:
+			t.undo(&l, 0, at.lo)
+			d.At = decided
+			return d, nil
+		case late:
+			t.undo(&l, 0, at.lo)
+			at, decided = exactly(from), time.UnixMicro(from)
+		case gone, passes:
+			// A slot changed hands, or what made a claim fail is no more: others made progress.
+			t.undo(&l, 0, at.lo)
+		}
+	}
+}
+
+// try goes through a check once. gone and passes ask to try again, late to do so by the reading from.
+func (t *Table) try(at reading, charges []Charge, slots []int64, l *ledger) (d Decision, o outcome, from int64) {
+	t.touch(charges)
+	for i := range charges {
+		c := &charges[i]
+		if i > 0 && charges[i-1].Rule.table.bank == c.Rule.table.bank && charges[i-1].Key == c.Key {
+			slots[i] = slots[i-1]
+			continue
+		}
+		slots[i] = t.find(&c.Rule.table.place, c.Key)
+	}
+	// A full rule is seen before anything is claimed: a denial leaves no trace and takes no room.
+	if d, o, from = t.judge(at, charges, slots); o != passes {
+		return d, o, from
+	}
+	d = Decision{Allowed: true, Binding: -1}
+	for i := range charges {
+		c := &charges[i]
+		r := c.Rule.table
+		if slots[i] == 0 {
+			slot, from := t.insert(r, c.Key, at.lo)
+			switch {
+			case slot == 0 && r.failOpen:
+				t.fullOpen.Add(1)
+				d.Skipped++
+				continue
+			case slot == 0:
+				t.fullClosed.Add(1)
+				return Decision{Full: true, Binding: i, RetryAfter: fullRetry}, denied, 0
+			case from > at.lo:
+				return d, late, from
+			}
+			for j := i; j < len(charges); j++ {
+				if charges[j].Rule.table.bank == r.bank && charges[j].Key == c.Key {
+					slots[j] = slot
+				}
+			}
+		}
+		remaining, o, from := t.claim(r, c, slots[i], at, i == len(charges)-1, l)
+		switch {
+		case o == denied:
+			// Say it by what is held, not by what was in the way for a moment.
+			if d, o, from := t.judgeAfter(at, charges, slots, l); o != passes {
+				return d, o, from
+			}
+			return d, passes, 0
+		case o != claimed:
+			return d, o, from
+		case r.form != delay && (d.Binding < 0 || remaining < d.Remaining):
+			d.Binding, d.Remaining = i, remaining
+		}
+	}
+	return d, claimed, 0
+}
+
+// fullRetry is told to a key for which there was no room: room comes when any key in reach expires, which is not looked for.
+const fullRetry = time.Second
+
+// touch reads the home of every charge, so that the cache misses of a check overlap.
+func (t *Table) touch(charges []Charge) {
+	if len(charges) < 2 {
+		return
+	}
+	var sum uint64
+	for i := range charges {
+		r := charges[i].Rule.table
+		sum += load(&t.mem[t.home(r.class, charges[i].Key)])
+	}
+	_ = sum
+}
+
+func (t *Table) claim(r *tableRule, c *Charge, slot int64, at reading, last bool, l *ledger) (remaining int64, o outcome, from int64) {
+	var v int64
+	switch r.form {
+	case permits:
+		o, v = t.claimPermits(r, c.Key, slot, c.Cost, at, last, l)
+	case buckets:
+		o, v = t.claimBuckets(r, c.Key, slot, c.Cost, at, last, l)
+	case delay:
+		o, v = t.claimDelay(r, c.Key, slot, at, last, l)
+	}
+	return v, o, v
+}
+
+// judge looks at every rule and denies if one is full, naming the one that stays so longest.
+func (t *Table) judge(at reading, charges []Charge, slots []int64) (d Decision, o outcome, from int64) {
+	worst := int64(0)
+	for i := range charges {
+		c := &charges[i]
+		o, v := t.look(c, slots[i], at.lo)
+		switch o {
+		case gone, late:
+			return d, o, v
+		case denied:
+			if v > worst {
+				worst = v
+				d.Binding = i
+			}
+		}
+	}
+	if worst == 0 {
+		return d, passes, 0
+	}
+	d.RetryAfter = time.Duration(max(worst-at.lo, 1)) * time.Microsecond
+	c := &charges[d.Binding]
+	d.Remaining = max(0, c.Rule.table.n-t.holding(c, slots[d.Binding], at.lo))
+	return d, denied, 0
+}
+
+// judgeAfter judges after the claims of this check are taken back.
+func (t *Table) judgeAfter(at reading, charges []Charge, slots []int64, l *ledger) (Decision, outcome, int64) {
+	t.undo(l, 0, at.lo)
+	return t.judge(at, charges, slots)
+}
+
+// look says whether a charge would be denied now, and if so when it could pass.
+func (t *Table) look(c *Charge, slot, lo int64) (outcome, int64) {
+	r := c.Rule.table
+	switch {
+	case r.form == permits && (slot != 0 || r.drain != nil):
+		return t.judgePermits(r, c.Key, slot, c.Cost, lo)
+	case slot == 0:
+		return passes, 0
+	case r.form == buckets:
+		return t.judgeBuckets(r, c.Key, slot, c.Cost, lo, 0)
+	case r.form == delay:
+		return t.judgeDelay(r, c.Key, slot, lo)
+	}
+	return passes, 0
+}
+
+// holding is how much of a windowed rule a key holds.
+func (t *Table) holding(c *Charge, slot, lo int64) int64 {
+	r := c.Rule.table
+	var n tally
+	switch {
+	case r.form == permits:
+		n = t.tallyWords(t.drained(r, c.Key, lo), lo)
+		if slot != 0 {
+			m := t.tallyWords(r.words(t, slot), lo)
+			n.held += m.held
+			n.open += m.open
+		}
+	case r.form == buckets && slot != 0:
+		n.held = t.heldInBuckets(r.cut, slot, lo)
+	}
+	return n.held + n.open
+}
