@@ -10,18 +10,18 @@ import (
 // dial asks libphonenumber what a national spelling, as ASCII digits, reaches in
 // the region. It takes some 10 us.
 func dial(digits, region string) outcome {
-	digits = strings.Clone(digits) // so that a remembered spelling costs no allocation
-	m, err := phonenumbers.Parse(digits, region)
+	kept := strings.Clone(digits) // the library's hold on it would cost each caller an allocation
+	m, err := phonenumbers.Parse(kept, region)
 	if err != nil {
-		if phonenumbers.IsEmergencyNumber(digits, region) {
+		if phonenumbers.IsEmergencyNumber(kept, region) {
 			return outcome{reason: ShortCode}
 		}
 		return outcome{reason: reasonOf(err)}
 	}
 	o := settle(m)
 	// A few small countries have subscriber numbers as short as service codes.
-	if len(digits) <= longestShortCode && (o.reason != 0 || !o.number.Info().Valid) &&
-		(phonenumbers.IsEmergencyNumber(digits, region) || phonenumbers.IsValidShortNumberForRegion(m, region)) {
+	if len(kept) <= longestShortCode && (o.reason != 0 || !o.number.Info().Valid) &&
+		(phonenumbers.IsEmergencyNumber(kept, region) || phonenumbers.IsValidShortNumberForRegion(m, region)) {
 		return outcome{reason: ShortCode}
 	}
 	return o

@@ -1,5 +1,7 @@
 package phone
 
+import "strings"
+
 // Parse reads a number as people and machines write it. defaultRegion is the
 // ISO 3166-1 alpha-2 code, upper case, of the country that a national spelling
 // belongs to, or "" if only international spellings are expected. The error is
@@ -95,16 +97,21 @@ func (p *plan) admit(digits string) outcome {
 	return outcome{number: fromDigits(d)}
 }
 
-// homeless reads digits that came without plus and without default region.
+// homeless reads digits that came without plus and without default region. What
+// is not a valid number could be a national one.
 func homeless(digits string) outcome {
-	if len(digits) > 2 && digits[:2] == "00" {
+	if strings.HasPrefix(digits, "00") {
 		return international(digits[2:])
 	}
 	o := international(digits)
-	if o.reason == 0 && !o.number.Info().Valid || o.reason == UnknownCallingCode {
+	switch {
+	case o.reason == 0 && o.number.Info().Valid:
+		return o
+	case len(digits) > maxDigits:
+		return outcome{reason: TooLong}
+	default:
 		return outcome{reason: NoRegion}
 	}
-	return o
 }
 
 // national reads digits that came without a plus, as dialled in the region.

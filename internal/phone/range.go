@@ -70,7 +70,7 @@ func ParseRange(s string) (Range, error) {
 	prefix := strings.TrimRight(s, "*")
 	masked := len(s) - len(prefix)
 	if !isE164(prefix) || masked < MinMasked || masked > MaxMasked {
-		return Range{}, fmt.Errorf("not a number range: write a plus, the first digits and %d to %d stars, such as +6591234***", MinMasked, MaxMasked)
+		return Range{}, fmt.Errorf("not a number range: write a plus, the first digits and %d to %d stars, such as +6591***", MinMasked, MaxMasked)
 	}
 	p := plans.find(prefix[1:])
 	if p == nil || len(prefix)-1 < p.digits {
