@@ -1,0 +1,51 @@
+// Command floor serves [bench.Floor] with the default options of grpc-go, until it is told to stop:
+//
+//	floor ADDR    ADDR is 127.0.0.1:PORT or unix:/path
+package main
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/health"
+	"google.golang.org/grpc/health/grpc_health_v1"
+
+	"github.com/sendgate/sendgate/bench"
+	sendgatev1 "github.com/sendgate/sendgate/proto/sendgate/v1"
+)
+
+func main() {
+	if err := serve(os.Args[1:]); err != nil {
+		fmt.Fprintln(os.Stderr, "floor:", err)
+		os.Exit(1)
+	}
+}
+
+func serve(args []string) error {
+	if len(args) != 1 {
+		return fmt.Errorf("write floor ADDR, where ADDR is 127.0.0.1:PORT or unix:/path")
+	}
+	network, address := "tcp", args[0]
+	if path, ok := strings.CutPrefix(address, "unix:"); ok {
+		network, address = "unix", path
+	}
+	listener, err := net.Listen(network, address)
+	if err != nil {
+		return err
+	}
+	server := grpc.NewServer()
+	sendgatev1.RegisterSendGateServiceServer(server, bench.Floor{})
+	grpc_health_v1.RegisterHealthServer(server, health.NewServer())
+	stop := make(chan os.Signal, 1)
+	signal.Notify(stop, syscall.SIGTERM, os.Interrupt)
+	go func() {
+		<-stop
+		server.Stop()
+	}()
+	return server.Serve(listener)
+}
