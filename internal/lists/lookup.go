@@ -1,0 +1,207 @@
+package lists
+
+import (
+	"math"
+	"net/netip"
+	"time"
+
+	"github.com/gaissmai/bart"
+)
+
+// Query is one send. The zero value of a field matches no entry.
+type Query struct {
+	Number  uint64     // E.164 digits without the +
+	Country string     // of the number, ISO 3166 alpha-2 in upper case
+	Address netip.Addr // of the client, in the form that clientip gives
+}
+
+// Match is one entry that matched, or none. It stays valid when the set it comes from is replaced.
+type Match struct {
+	set *Set
+	at  uint32
+}
+
+// OK tells whether there is an entry.
+func (m Match) OK() bool { return m.set != nil }
+
+// Entry is the entry that matched. It is only for matches that are OK.
+func (m Match) Entry() Entry { return m.set.entry(m.at) }
+
+func (m Match) rank() int {
+	if !m.OK() {
+		return -1
+	}
+	return m.set.records[m.at].target.rank()
+}
+
+// than returns the more specific of two matches; m if they are alike.
+func (m Match) than(o Match) Match {
+	if o.rank() > m.rank() {
+		return o
+	}
+	return m
+}
+
+// Hit is what one list has for a send, in its two dimensions.
+type Hit struct {
+	Number  Match // by number, range, prefix or country
+	Address Match // by address or CIDR
+}
+
+// OK tells whether the list has an entry for the send.
+func (h Hit) OK() bool { return h.Number.OK() || h.Address.OK() }
+
+// Match is the entry to tell people about: the one for the number, else the one for the address.
+func (h Hit) Match() Match {
+	if h.Number.OK() {
+		return h.Number
+	}
+	return h.Address
+}
+
+// Result is what all lists have for a send.
+type Result struct {
+	Allow, Block, Test Hit
+}
+
+// Merge adds what another set has for the same send. The more specific entry counts, and the one of r between equals.
+func (r Result) Merge(o Result) Result {
+	merge := func(a, b Hit) Hit { return Hit{Number: a.Number.than(b.Number), Address: a.Address.than(b.Address)} }
+	return Result{Allow: merge(r.Allow, o.Allow), Block: merge(r.Block, o.Block), Test: merge(r.Test, o.Test)}
+}
+
+// Standing is what allow and block lists say together.
+type Standing uint8
+
+// The standings. Blocked: deny. Allowed: what detection says is reported and not enforced.
+const (
+	Unlisted Standing = iota
+	Blocked
+	Allowed
+)
+
+// Standing weighs the allow list against the block list and returns the entry that decided.
+//
+// In each dimension, number and address, the more specific entry wins and a block wins between equals: +6591234567 allowed
+// is let through a block of +6591*, but not through a block of +6591234567. The dimensions do not excuse each other: an
+// allowed number is still blocked from a blocked address.
+//
+// Allowed means exempt from detection only. Neither an opt-out nor a limit is waived by it; the caller asks consent first.
+func (r Result) Standing() (Standing, Match) {
+	if r.Block.Number.OK() && r.Block.Number.rank() >= r.Allow.Number.rank() {
+		return Blocked, r.Block.Number
+	}
+	if r.Block.Address.OK() && r.Block.Address.rank() >= r.Allow.Address.rank() {
+		return Blocked, r.Block.Address
+	}
+	if r.Allow.OK() {
+		return Allowed, r.Allow.Match()
+	}
+	return Unlisted, Match{}
+}
+
+// maxSealers bounds the secrets of a store, as each costs one HMAC a lookup.
+const maxSealers = 4
+
+// Lookup finds, for one send, the most specific entry of each list that has not expired at that time.
+// It does not allocate. In a Store with exact numbers most of its time is the HMAC of the number.
+func (s *Set) Lookup(q Query, now time.Time) Result {
+	var r Result
+	if s.live == 0 {
+		return r
+	}
+	l := look{set: s, now: nanos(now, math.MinInt64), address: q.Address.Unmap().WithZone("")}
+	if len(q.Country) == 2 {
+		l.country = [2]byte{q.Country[0], q.Country[1]}
+	}
+	if n := digitCount(q.Number); n > 0 && n <= maxDigits {
+		l.whole, l.open = digitAddr(n, q.Number, n), digitAddr(0, q.Number, n)
+		l.number = true
+		if s.lists[Allow].exact.n+s.lists[Block].exact.n+s.lists[Test].exact.n > 0 {
+			l.seal(q.Number)
+		}
+	}
+	r.Allow = l.in(&s.lists[Allow])
+	r.Block = l.in(&s.lists[Block])
+	r.Test = l.in(&s.lists[Test])
+	return r
+}
+
+// look is one lookup under way: the send in the forms that the indexes want.
+type look struct {
+	set     *Set
+	now     int64
+	number  bool
+	whole   netip.Addr // digits behind their count, for ranges
+	open    netip.Addr // digits behind zero, for prefixes
+	keys    [maxSealers][16]byte
+	n       int // of keys
+	country [2]byte
+	address netip.Addr
+}
+
+func (l *look) seal(digits uint64) {
+	if l.set.sealers == nil {
+		l.keys[0], l.n = plainKey(digits), 1
+		return
+	}
+	for _, k := range l.set.sealers {
+		l.keys[l.n] = k.seal(digits)
+		l.n++
+	}
+}
+
+func (l *look) in(x *index) (hit Hit) {
+	if l.number {
+		for i := 0; i < l.n && !hit.Number.OK(); i++ {
+			if at, ok := x.exact.find(l.set.records, &l.keys[i]); ok {
+				hit.Number = l.match(at)
+			}
+		}
+		if !hit.Number.OK() {
+			hit.Number = l.longest(x.ranges, l.whole).than(l.longest(x.prefixes, l.open))
+		}
+	}
+	if !hit.Number.OK() && len(x.countries) > 0 {
+		if at, ok := x.countries[l.country]; ok {
+			hit.Number = l.match(at)
+		}
+	}
+	if l.address.IsValid() {
+		hit.Address = l.longest(x.addresses, l.address)
+	}
+	return hit
+}
+
+// match is none if the entry has expired.
+func (l *look) match(at uint32) Match {
+	if l.set.records[at].expires <= l.now {
+		return Match{}
+	}
+	return Match{l.set, at}
+}
+
+// longest finds the longest prefix that has not expired.
+func (l *look) longest(t *bart.Table[uint32], addr netip.Addr) Match {
+	if t.Size() == 0 {
+		return Match{}
+	}
+	at, ok := t.Lookup(addr)
+	if !ok {
+		return Match{}
+	}
+	m := l.match(at)
+	// Only if the longest has expired: go on to the shorter ones, one by one.
+	for p := netip.PrefixFrom(addr, addr.BitLen()); !m.OK(); {
+		found, at, ok := t.LookupPrefixLPM(p)
+		if !ok {
+			break
+		}
+		m = l.match(at)
+		if found.Bits() == 0 {
+			break
+		}
+		p = netip.PrefixFrom(found.Addr(), found.Bits()-1).Masked()
+	}
+	return m
+}

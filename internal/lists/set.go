@@ -1,0 +1,209 @@
+package lists
+
+import (
+	"fmt"
+	"iter"
+	"maps"
+	"math"
+	"net/netip"
+
+	"github.com/gaissmai/bart"
+)
+
+// Set is an immutable set of entries. It is safe for concurrent use; the zero Set is empty.
+type Set struct {
+	lists   [listCount]index
+	records []record // some are dead: replaced or removed
+	texts   []string // reasons and authors, each once
+	live    int
+	sealers []*sealer // of a Store, newest first; nil means that exact numbers are plain
+}
+
+// index finds the records of one list.
+type index struct {
+	exact     exact
+	ranges    *bart.Table[uint32]
+	prefixes  *bart.Table[uint32]
+	addresses *bart.Table[uint32]
+	countries map[[2]byte]uint32 // copied when it changes; there are some 250
+}
+
+// NewSet builds a set, for instance from a policy. Two entries for one target in one list are an error.
+// Exact numbers are kept in memory as digits: no secret is needed, and nothing is stored.
+func NewSet(entries ...Entry) (*Set, error) {
+	w := newEdit(nil)
+	for _, e := range entries {
+		if err := e.check(); err != nil {
+			return nil, err
+		}
+		if e.Target.sealed {
+			return nil, fmt.Errorf("%s list: %s is sealed with the secret of a store: write the number", e.List, e.Target)
+		}
+		if _, ok := w.set.find(e.List, e.Target); ok {
+			return nil, fmt.Errorf("%s list: %s is there twice: keep one of the two", e.List, e.Target)
+		}
+		w.put(e)
+	}
+	return w.set, nil
+}
+
+// Len is the number of entries, the expired ones included.
+func (s *Set) Len() int { return s.live }
+
+// All yields the entries of all lists, the expired ones included, in the order in which they were added.
+func (s *Set) All() iter.Seq[Entry] {
+	return func(yield func(Entry) bool) {
+		for i := range s.records {
+			at, ok := s.find(s.records[i].list, s.records[i].target)
+			if ok && at == uint32(i) && !yield(s.entry(at)) {
+				return
+			}
+		}
+	}
+}
+
+// Find returns the entry for exactly this target, expired or not. A plain number finds its sealed entry.
+func (s *Set) Find(list List, target Target) (Entry, bool) {
+	if list >= listCount || s.live == 0 {
+		return Entry{}, false
+	}
+	for _, t := range s.spellings(target) {
+		if at, ok := s.find(list, t); ok {
+			return s.entry(at), true
+		}
+	}
+	return Entry{}, false
+}
+
+// spellings are the targets under which a target can be stored: a plain number in a store has a seal for each secret.
+func (s *Set) spellings(t Target) []Target {
+	if t.kind != KindNumber || t.sealed || s.sealers == nil {
+		return []Target{t}
+	}
+	var out []Target
+	for _, k := range s.sealers {
+		out = append(out, k.sealTarget(t))
+	}
+	return out
+}
+
+func (s *Set) find(list List, t Target) (uint32, bool) {
+	x := &s.lists[list]
+	switch t.kind {
+	case KindNumber:
+		return x.exact.find(s.records, &t.raw)
+	case KindRange:
+		return x.ranges.Get(digitPrefix(t))
+	case KindPrefix:
+		return x.prefixes.Get(digitPrefix(t))
+	case KindCountry:
+		at, ok := x.countries[[2]byte(t.raw[:2])]
+		return at, ok
+	case KindAddress:
+		return x.addresses.Get(t.prefix())
+	}
+	return 0, false
+}
+
+func (s *Set) entry(at uint32) Entry {
+	r := &s.records[at]
+	return Entry{
+		List: r.list, Target: r.target, Reason: s.texts[r.reason], Author: s.texts[r.author],
+		Created: moment(r.created, math.MinInt64), Expires: moment(r.expires, math.MaxInt64),
+	}
+}
+
+// edit makes a new snapshot out of an old one. The old one must be the newest of its line, because both share the
+// spare room behind records and texts.
+type edit struct {
+	set    *Set
+	fresh  bool // nobody reads the set yet: change it in place
+	textAt map[string]uint32
+}
+
+func newEdit(sealers []*sealer) *edit {
+	w := &edit{set: &Set{sealers: sealers}, fresh: true, textAt: map[string]uint32{}}
+	for l := range w.set.lists {
+		w.set.lists[l] = index{
+			ranges: new(bart.Table[uint32]), prefixes: new(bart.Table[uint32]), addresses: new(bart.Table[uint32]),
+			countries: map[[2]byte]uint32{},
+		}
+	}
+	return w
+}
+
+// fork keeps the present set as it is for its readers and goes on with a copy.
+func (w *edit) fork() {
+	next := *w.set
+	w.set, w.fresh = &next, false
+}
+
+// put adds an entry, in the place of one for the same target.
+func (w *edit) put(e Entry) {
+	w.drop(e.List, e.Target)
+	s := w.set
+	at := uint32(len(s.records))
+	s.records = append(s.records, record{
+		target: e.Target, list: e.List, reason: w.text(e.Reason), author: w.text(e.Author),
+		created: nanos(e.Created, math.MinInt64), expires: nanos(e.Expires, math.MaxInt64),
+	})
+	s.live++
+	x := &s.lists[e.List]
+	switch e.Target.kind {
+	case KindNumber:
+		x.exact.insert(&e.Target.raw, at, w.fresh)
+	case KindRange:
+		x.ranges = w.insert(x.ranges, digitPrefix(e.Target), at)
+	case KindPrefix:
+		x.prefixes = w.insert(x.prefixes, digitPrefix(e.Target), at)
+	case KindCountry:
+		if !w.fresh {
+			x.countries = maps.Clone(x.countries)
+		}
+		x.countries[[2]byte(e.Target.raw[:2])] = at
+	case KindAddress:
+		x.addresses = w.insert(x.addresses, e.Target.prefix(), at)
+	}
+}
+
+func (w *edit) insert(t *bart.Table[uint32], p netip.Prefix, at uint32) *bart.Table[uint32] {
+	if !w.fresh {
+		return t.InsertPersist(p, at)
+	}
+	t.Insert(p, at)
+	return t
+}
+
+// drop removes the entry for a target, if there is one.
+func (w *edit) drop(list List, t Target) {
+	s := w.set
+	at, ok := s.find(list, t)
+	if !ok {
+		return
+	}
+	s.live--
+	x := &s.lists[list]
+	switch t.kind {
+	case KindNumber:
+		x.exact.remove(&t.raw, at)
+	case KindRange:
+		x.ranges = x.ranges.DeletePersist(digitPrefix(t))
+	case KindPrefix:
+		x.prefixes = x.prefixes.DeletePersist(digitPrefix(t))
+	case KindCountry:
+		x.countries = maps.Clone(x.countries)
+		delete(x.countries, [2]byte(t.raw[:2]))
+	case KindAddress:
+		x.addresses = x.addresses.DeletePersist(t.prefix())
+	}
+}
+
+func (w *edit) text(s string) uint32 {
+	at, ok := w.textAt[s]
+	if !ok {
+		at = uint32(len(w.set.texts))
+		w.set.texts = append(w.set.texts, s)
+		w.textAt[s] = at
+	}
+	return at
+}
