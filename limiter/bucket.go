@@ -121,13 +121,28 @@ func (t *Table) heal(slot int64, head uint64) bool {
 	return cas(&t.mem[slot+headWord], head, head&^takenBit)
 }
 
+// closedSum is what the nb buckets before b hold.
 func (t *Table) closedSum(c cut, slot, b int64) (sum int64) {
-	for i := max(0, b-c.nb); i < b; i++ {
-		if w := load(t.ring(slot, i)); isBucket(w, i) {
+	newest := b % numbers
+	for i := range int64(ringSize) {
+		w := load(&t.mem[slot+ringWord+i])
+		if age := age(w, newest); age > 0 && age <= c.nb {
 			sum += count(w)
 		}
 	}
 	return min(sum, countMask)
+}
+
+// age is how many buckets before newest (a number modulo numbers) a ring word is, and -1 for a void one.
+func age(w uint64, newest int64) int64 {
+	n := int64(w >> countBits & numbers)
+	if n == numbers {
+		return -1
+	}
+	if n > newest {
+		newest += numbers
+	}
+	return newest - n
 }
 
 // moveHead closes the head's bucket and moves the head to b. Any number of checks may do it at once.
@@ -213,8 +228,8 @@ func (t *Table) subtract(word, b, amount int64) {
 	}
 }
 
-// judgeBuckets says whether a charge is denied, and if so when it could pass. own is what this check has announced itself.
-func (t *Table) judgeBuckets(r *tableRule, k Key, slot, cost, lo, own int64) (outcome, int64) {
+// judgeBuckets says whether a slot that may hold limit denies a cost, and if so when it could pass. own is what this check has announced itself.
+func (t *Table) judgeBuckets(r *tableRule, k Key, slot, limit, cost, lo, own int64) (outcome, int64) {
 	for look := 0; ; look++ {
 		before := load(&t.mem[slot+announcedWord])
 		b, w, memo, o, from := t.openBucket(r.cut, slot, lo)
@@ -228,7 +243,7 @@ func (t *Table) judgeBuckets(r *tableRule, k Key, slot, cost, lo, own int64) (ou
 		if isBucket(w, b) {
 			now = count(w)
 		}
-		if count(memo)+now+cost <= r.n {
+		if count(memo)+now+cost <= limit {
 			return passes, 0
 		}
 		// The memo may be too high: a refund lowers the true sum.
@@ -240,19 +255,23 @@ func (t *Table) judgeBuckets(r *tableRule, k Key, slot, cost, lo, own int64) (ou
 		if load(&t.mem[slot+announcedWord]) != before || load(t.ring(slot, b)) != w || t.closedSum(r.cut, slot, b) != sum {
 			continue // not all of this was so at one moment
 		}
-		if sum+now-(t.announced(before)-own)+cost > r.n || look >= patience {
-			return denied, t.bucketsEnd(r, slot, b, sum+now+cost-r.n)
+		if sum+now-(t.announced(before)-own)+cost > limit || look >= patience {
+			return denied, t.bucketsEnd(r, []int64{slot}, b, sum+now+cost-limit)
 		}
 		t.lookAgain.Add(1)
 		runtime.Gosched()
 	}
 }
 
-// bucketsEnd is when the oldest buckets that hold amount together leave the window.
-func (t *Table) bucketsEnd(r *tableRule, slot, b, amount int64) int64 {
-	for i := max(0, b-r.nb); i <= b; i++ {
-		if w := load(t.ring(slot, i)); isBucket(w, i) {
-			amount -= count(w)
+// bucketsEnd is when the oldest buckets that hold amount together leave the window. The slots are the stripes of one key.
+func (t *Table) bucketsEnd(r *tableRule, slots []int64, b, amount int64) int64 {
+	newest := b % numbers
+	for i := max(0, b-r.nb); i < b; i++ {
+		place := ringWord + i%ringSize
+		for _, slot := range slots {
+			if w := load(&t.mem[slot+place]); age(w, newest) == b-i {
+				amount -= count(w)
+			}
 		}
 		if amount <= 0 {
 			return (i + r.nb + 1) * r.width
@@ -261,8 +280,8 @@ func (t *Table) bucketsEnd(r *tableRule, slot, b, amount int64) int64 {
 	return (b + r.nb + 1) * r.width
 }
 
-// claimBuckets adds cost to the bucket of the reading, or does nothing.
-func (t *Table) claimBuckets(r *tableRule, k Key, slot, cost int64, at reading, last bool, l *ledger) (outcome, int64) {
+// claimBuckets adds cost to the bucket of the reading in a slot that may hold limit, or does nothing.
+func (t *Table) claimBuckets(r *tableRule, k Key, slot, limit, cost int64, at reading, last bool, l *ledger) (outcome, int64) {
 	if !last && !t.announce(slot, cost) {
 		return gone, 0
 	}
@@ -284,12 +303,12 @@ func (t *Table) claimBuckets(r *tableRule, k Key, slot, cost int64, at reading, 
 		if isBucket(w, b) {
 			now = count(w)
 		}
-		if count(memo)+now+cost > r.n {
+		if count(memo)+now+cost > limit {
 			own := int64(0)
 			if !last {
 				own = cost
 			}
-			if o, v := t.judgeBuckets(r, k, slot, cost, at.lo, own); o != passes {
+			if o, v := t.judgeBuckets(r, k, slot, limit, cost, at.lo, own); o != passes {
 				return refuse(o, v)
 			}
 			continue
@@ -298,15 +317,19 @@ func (t *Table) claimBuckets(r *tableRule, k Key, slot, cost int64, at reading, 
 			if !last {
 				l.add(entry{word: slot + ringWord + b%ringSize, old: uint64(b), now: uint64(slot + announcedWord), amount: cost})
 			}
-			return claimed, r.n - count(memo) - now - cost
+			return claimed, limit - count(memo) - now - cost
 		}
 	}
 }
 
-// heldInBuckets is what counts against a check at lo.
+// heldInBuckets is what counts against a check at lo; after a refund perhaps a little more.
 func (t *Table) heldInBuckets(c cut, slot, lo int64) int64 {
 	b := max(lo/c.width, int64(load(&t.mem[slot+headWord])&headMask))
-	held := t.closedSum(c, slot, b)
+	memo := load(&t.mem[slot+memoWord])
+	held := count(memo)
+	if memo&takenBit != 0 || !isBucket(memo, b) {
+		held = t.closedSum(c, slot, b)
+	}
 	if w := load(t.ring(slot, b)); isBucket(w, b) {
 		held += count(w)
 	}

@@ -21,14 +21,11 @@ func (t *Table) Refund(_ context.Context, at time.Time, charges []Charge) error 
 		switch r.form {
 		case permits:
 			t.refundPermits(&r.place, c.Key, r.span, c.Cost, rd)
-			if r.drain != nil {
-				t.refundPermits(r.drain, c.Key, r.span, c.Cost, rd)
+			if d := r.drain; d != nil && d.form == permits {
+				t.refundPermits(&d.place, c.Key, d.span, c.Cost, rd)
 			}
 		case buckets:
-			if slot := t.find(&r.place, c.Key); slot != 0 {
-				b := rd.lo / r.width
-				t.subtract(slot+ringWord+b%ringSize, b, c.Cost)
-			}
+			t.refundStripes(r, c.Key, c.Cost, rd.lo)
 		case delay:
 			if slot := t.find(&r.place, c.Key); slot != 0 {
 				t.refundDelay(r, c.Key, slot, rd)
@@ -91,15 +88,18 @@ func (t *Table) Reset(_ context.Context, now time.Time, rule *Rule, key Key) err
 	if err != nil {
 		return err
 	}
-	if r.drain != nil {
-		t.release(r.drain, key, at.lo)
-	}
-	if r.form != buckets {
-		t.release(&r.place, key, at.lo)
-	} else if slot := t.find(&r.place, key); slot != 0 {
-		t.clearBuckets(slot, tagOf(key, r.bank))
+	for ; r != nil; r = r.drain {
+		t.forget(r, key, at.lo)
 	}
 	return nil
+}
+
+func (t *Table) forget(r *tableRule, key Key, lo int64) {
+	if r.form == buckets {
+		t.clearStripes(r, key)
+	} else {
+		t.release(&r.place, key, lo)
+	}
 }
 
 // release frees held words as of the reading. A delay's count, in the stamp bits, is forgotten with it.
@@ -108,7 +108,7 @@ func (t *Table) release(p *place, k Key, lo int64) {
 	if slot == 0 {
 		return
 	}
-	words := p.words(t, slot)
+	words := p.at(t, slot)
 	for i := range words {
 		for {
 			w := load(&words[i])

@@ -18,6 +18,7 @@ const (
 	passes          // not denied when looked at
 	gone            // the slot was given to another key: look it up again
 	late            // the key has seen a later reading: use that
+	noRoom          // every slot in reach is in use
 )
 
 // entry is one claim of a check that is not decided yet.
@@ -98,19 +99,24 @@ func (t *Table) tallyWords(words []uint64, lo int64) (c tally) {
 	return c
 }
 
-func (p *place) words(t *Table, slot int64) []uint64 {
+func (p *place) at(t *Table, slot int64) []uint64 {
 	return t.mem[slot+p.off:][:p.cap:p.cap]
 }
 
-// drained is the words of the place a rule outgrew, while they can still hold something.
-func (t *Table) drained(r *tableRule, k Key, lo int64) []uint64 {
-	if r.drain == nil || lo >= r.drainUntil {
-		return nil
+// drained is what counts against a rule in the places it had before: the words of the last one, and how much in the others.
+func (t *Table) drained(r *tableRule, k Key, lo int64) (words []uint64, sum int64) {
+	for ; r.drain != nil && lo < r.drainUntil; r = r.drain {
+		d := r.drain
+		if d.form == buckets {
+			sum += t.heldInStripes(d, k, lo)
+		} else if slot := t.find(&d.place, k); slot != 0 && words == nil {
+			words = d.at(t, slot)
+		} else if slot != 0 {
+			c := t.tallyWords(d.at(t, slot), lo)
+			sum += c.held + c.open
+		}
 	}
-	if slot := t.find(r.drain, k); slot != 0 {
-		return r.drain.words(t, slot)
-	}
-	return nil
+	return words, sum
 }
 
 // judgePermits says whether a charge is denied, and if so when it could pass. slot is 0 for a key that has none at the rule's
@@ -118,7 +124,7 @@ func (t *Table) drained(r *tableRule, k Key, lo int64) []uint64 {
 func (t *Table) judgePermits(r *tableRule, k Key, slot, cost, lo int64) (outcome, int64) {
 	var words []uint64
 	if slot != 0 {
-		words = r.words(t, slot)
+		words = r.at(t, slot)
 		// The usual case first: some word is free.
 		if cost == 1 && r.n == r.cap && r.drain == nil {
 			for i := range words {
@@ -128,10 +134,10 @@ func (t *Table) judgePermits(r *tableRule, k Key, slot, cost, lo int64) (outcome
 			}
 		}
 	}
-	drained := t.drained(r, k, lo)
+	drained, sum := t.drained(r, k, lo)
 	var seen [2 * MaxExact]uint64
 	for look := 0; ; look++ {
-		var c tally
+		c := tally{held: sum}
 		n := 0
 		for _, part := range [2][]uint64{words, drained} {
 			for i := range part {
@@ -155,7 +161,7 @@ func (t *Table) judgePermits(r *tableRule, k Key, slot, cost, lo int64) (outcome
 			if !slices.Equal(seen[:n], snapshot(words, drained, &[2 * MaxExact]uint64{})) && look < patience {
 				continue // not all of this was so at one moment
 			}
-			return denied, t.kthEnd(seen[:n], c.held+c.open+cost-r.n, lo)
+			return denied, t.kthEnd(seen[:n], c.held+c.open+cost-r.n, max(lo+1, r.drainUntil), lo)
 		}
 		t.lookAgain.Add(1)
 		runtime.Gosched()
@@ -173,8 +179,8 @@ func snapshot(a, b []uint64, buf *[2 * MaxExact]uint64) []uint64 {
 	return buf[:n]
 }
 
-// kthEnd is when the k-th of the held permits ends.
-func (t *Table) kthEnd(words []uint64, k, lo int64) int64 {
+// kthEnd is when the k-th of the held permits ends; drainEnd where that many are not here but in buckets that drain.
+func (t *Table) kthEnd(words []uint64, k, drainEnd, lo int64) int64 {
 	var ends [2 * MaxExact]int64
 	n := 0
 	for _, w := range words {
@@ -184,12 +190,15 @@ func (t *Table) kthEnd(words []uint64, k, lo int64) int64 {
 		}
 	}
 	slices.Sort(ends[:n])
-	return ends[min(k, int64(n))-1]
+	if k > int64(n) {
+		return drainEnd
+	}
+	return ends[k-1]
 }
 
 // claimPermits claims cost words of a rule, or none.
 func (t *Table) claimPermits(r *tableRule, k Key, slot, cost int64, at reading, last bool, l *ledger) (outcome, int64) {
-	words := r.words(t, slot)
+	words := r.at(t, slot)
 	mark := undecided | t.gen
 	if last && cost == 1 {
 		mark = 0
@@ -258,9 +267,11 @@ func (t *Table) claimPermits(r *tableRule, k Key, slot, cost int64, at reading, 
 // never claimed, so what they hold only shrinks.
 func (t *Table) usable(r *tableRule, k Key, words []uint64, lo int64) (usable int64) {
 	usable = min(r.n, int64(len(words)))
-	c := t.tallyWords(t.drained(r, k, lo), lo)
-	d := t.tallyWords(words[usable:], lo)
-	elsewhere := c.held + c.open + d.held + d.open
+	drained, elsewhere := t.drained(r, k, lo)
+	for _, part := range [2][]uint64{drained, words[usable:]} {
+		c := t.tallyWords(part, lo)
+		elsewhere += c.held + c.open
+	}
 	for usable > 0 && usable+elsewhere > r.n {
 		usable--
 		if t.standing(load(&words[usable]), lo) != free {
@@ -276,7 +287,7 @@ func (t *Table) refundPermits(p *place, k Key, span, cost int64, at reading) {
 	if slot == 0 {
 		return
 	}
-	words := p.words(t, slot)
+	words := p.at(t, slot)
 	for i := 0; i < len(words) && cost > 0; i++ {
 		w := load(&words[i])
 		if w&undecided != 0 || until(w) != at.hi+span {

@@ -65,7 +65,9 @@ type record struct {
 	Off         int64
 	Cap         int64 // words
 	Window      int64 // microseconds, of the newest definition
-	// Drain is the place the rule had before its N outgrew it. Its permits count until DrainUntil.
+	Stripes     int64 `json:",omitempty"` // of buckets that are divided, else 0
+	N           int64 `json:",omitempty"` // of buckets that are divided, else 0
+	// Drain is the place the rule had before a change that its words could not follow. What it holds counts until DrainUntil.
 	Drain      *record `json:",omitempty"`
 	DrainUntil int64   `json:",omitempty"`
 }
@@ -100,33 +102,52 @@ func (g *registry) place(l Limit, slots [classes]int64, newest int64) (*record, 
 	f := formOf(l)
 	window := micros(l.Window)
 	i := slices.IndexFunc(g.Rules, func(r *record) bool {
-		// The buckets of another window are of another width, so they cannot be read as this one's.
-		return r.Name == l.Name && r.Group == l.Group && r.Form == f && (f != buckets || r.Window == window)
+		return r.Name == l.Name && r.Group == l.Group && r.windowed() == (l.Kind == Window) && (r.windowed() || r.Form == f)
 	})
+	r := &record{Name: l.Name, Group: l.Group, Form: f, Cap: 1, Window: window}
+	switch {
+	case f == permits:
+		r.Cap = l.N
+	case f == buckets && l.Stripes > 1:
+		r.Stripes, r.N = int64(l.Stripes), l.N
+	}
 	var known *record
 	if i >= 0 {
 		known = g.Rules[i]
-		if f != permits || l.N <= known.Cap {
+		if known.follows(r) {
 			known.Window = max(known.Window, window)
 			return known, g.remember(known, l)
 		}
-	}
-	r := &record{Name: l.Name, Group: l.Group, Form: f, Cap: 1, Window: window}
-	if f == permits {
-		r.Cap = l.N
 	}
 	if err := g.giveWords(r, slots); err != nil {
 		return nil, err
 	}
 	if known != nil {
-		old := *known
-		old.Drain = nil
-		r.Drain, r.DrainUntil = &old, newest+known.Window
+		if known.Drain != nil && known.DrainUntil < newest {
+			known.Drain = nil
+		}
+		r.Drain, r.DrainUntil = known, max(newest+known.Window, known.DrainUntil)
 		g.Rules[i] = r
 	} else {
 		g.Rules = append(g.Rules, r)
 	}
 	return r, g.remember(r, l)
+}
+
+func (r *record) windowed() bool { return r.Form == permits || r.Form == buckets }
+
+// follows says that the words of r can serve the rule as next describes it. The buckets of another window are of another
+// width, and the stripes of another N are of another size.
+func (r *record) follows(next *record) bool {
+	switch {
+	case r.Form != next.Form:
+		return false
+	case r.Form == permits:
+		return next.Cap <= r.Cap
+	case r.Form == buckets:
+		return r.Window == next.Window && r.Stripes == next.Stripes && r.N == next.N
+	}
+	return true
 }
 
 // remember notes how long a delay word lives past its held-until.
@@ -246,6 +267,9 @@ func (l Limit) validate() error {
 	case Window:
 		if l.N < 1 || l.N > MaxN {
 			return bad("N %d: must be 1 to %d", l.N, int64(MaxN))
+		}
+		if l.Stripes < 0 || l.Stripes > maxStripes {
+			return bad("stripes %d: must be 0 to %d", l.Stripes, maxStripes)
 		}
 		return span("window", l.Window, MinWindow, MaxWindow)
 	case Delay:

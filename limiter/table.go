@@ -116,9 +116,10 @@ type tableRule struct {
 	n     int64
 	span  int64 // window in microseconds
 	place
-	drain      *place
-	drainUntil int64
 	cut        // of buckets
+	stripes    int64
+	drain      *tableRule // the place it had before, only for its words
+	drainUntil int64
 	waits      []int64
 	forget     int64
 	jitter     float64
@@ -258,8 +259,9 @@ func (t *Table) longKey(b []byte) Key {
 	return k
 }
 
-// Define implements [Store]. Windows of a rule above MaxExact are part of its identity: with another window it starts afresh.
-// A word that a rule was given stays its own for the life of the file.
+// Define implements [Store]. A change that a rule's words cannot follow (an N that outgrows them, another window of buckets,
+// another division) gives it new ones; what the old ones hold counts until their window is over. A permit that is held when
+// its rule's window is changed ends when it would have. A word that a rule was given stays its own for the life of the file.
 func (t *Table) Define(_ context.Context, limits []Limit) ([]*Rule, error) {
 	if t.closed.Load() {
 		return nil, ErrClosed
@@ -296,19 +298,23 @@ func (t *Table) Define(_ context.Context, limits []Limit) ([]*Rule, error) {
 }
 
 func (t *Table) rule(l Limit, r *record, rank int) *tableRule {
-	at := func(r *record) place {
-		return place{bank: r.Bank, class: t.reg.Banks[r.Bank].Class, off: r.Off, cap: r.Cap}
-	}
-	tr := &tableRule{owner: t, rank: rank, form: r.Form, n: l.N, span: micros(l.Window), place: at(r), failOpen: l.FailOpen}
-	if r.Drain != nil {
-		d := at(r.Drain)
-		tr.drain, tr.drainUntil = &d, r.DrainUntil
-	}
-	switch r.Form {
-	case buckets:
-		tr.cut = cutOf(tr.span)
-	case delay:
+	tr := t.words(r)
+	tr.owner, tr.rank, tr.n, tr.failOpen, tr.span = t, rank, l.N, l.FailOpen, micros(l.Window)
+	if r.Form == delay {
 		tr.waits, tr.forget, tr.jitter = l.Backoff.delayTable(), micros(l.Backoff.ForgetAfter), l.Backoff.Jitter
+	}
+	return tr
+}
+
+// words is what a rule is that has only its place.
+func (t *Table) words(r *record) *tableRule {
+	tr := &tableRule{form: r.Form, span: r.Window, stripes: max(1, r.Stripes)}
+	tr.place = place{bank: r.Bank, class: t.reg.Banks[r.Bank].Class, off: r.Off, cap: r.Cap}
+	if r.Form == buckets {
+		tr.cut = cutOf(r.Window)
+	}
+	if r.Drain != nil {
+		tr.drain, tr.drainUntil = t.words(r.Drain), r.DrainUntil
 	}
 	return tr
 }

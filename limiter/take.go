@@ -104,6 +104,10 @@ func (t *Table) try(at reading, charges []Charge, slots []int64, l *ledger) (d D
 	t.touch(charges)
 	for i := range charges {
 		c := &charges[i]
+		if c.Rule.table.form == buckets {
+			slots[i] = findsItsOwn
+			continue
+		}
 		if i > 0 && charges[i-1].Rule.table.bank == c.Rule.table.bank && charges[i-1].Key == c.Key {
 			slots[i] = slots[i-1]
 			continue
@@ -120,15 +124,7 @@ func (t *Table) try(at reading, charges []Charge, slots []int64, l *ledger) (d D
 		r := c.Rule.table
 		if slots[i] == 0 {
 			slot, from := t.insert(r, c.Key, at.lo)
-			switch {
-			case slot == 0 && r.failOpen:
-				t.fullOpen.Add(1)
-				d.Skipped++
-				continue
-			case slot == 0:
-				t.fullClosed.Add(1)
-				return Decision{Full: true, Binding: i, RetryAfter: fullRetry}, denied, 0
-			case from > at.lo:
+			if slot != 0 && from > at.lo {
 				return d, late, from
 			}
 			for j := i; j < len(charges); j++ {
@@ -137,8 +133,17 @@ func (t *Table) try(at reading, charges []Charge, slots []int64, l *ledger) (d D
 				}
 			}
 		}
-		remaining, o, from := t.claim(r, c, slots[i], at, i == len(charges)-1, l)
+		o, remaining, from := noRoom, int64(0), int64(0)
+		if slots[i] != 0 {
+			remaining, o, from = t.claim(r, c, slots[i], at, i == len(charges)-1, l)
+		}
 		switch {
+		case o == noRoom && r.failOpen:
+			t.fullOpen.Add(1)
+			d.Skipped++
+		case o == noRoom:
+			t.fullClosed.Add(1)
+			return Decision{Full: true, Binding: i, RetryAfter: fullRetry}, denied, 0
 		case o == denied:
 			// Say it by what is held, not by what was in the way for a moment.
 			if d, o, from := t.judgeAfter(at, charges, slots, l); o != passes {
@@ -147,12 +152,21 @@ func (t *Table) try(at reading, charges []Charge, slots []int64, l *ledger) (d D
 			return d, passes, 0
 		case o != claimed:
 			return d, o, from
-		case r.form != delay && (d.Binding < 0 || remaining < d.Remaining):
+		case r.form == delay || d.Binding >= 0 && remaining*r.stripes >= d.Remaining:
+		case r.stripes == 1:
 			d.Binding, d.Remaining = i, remaining
+		default:
+			// One stripe tells too little.
+			if n := max(0, r.n-t.holding(c, slots[i], at.lo)); d.Binding < 0 || n < d.Remaining {
+				d.Binding, d.Remaining = i, n
+			}
 		}
 	}
 	return d, claimed, 0
 }
+
+// findsItsOwn stands in the list of slots for a rule of buckets, which may have several.
+const findsItsOwn = -1
 
 // fullRetry is told to a key for which there was no room: room comes when any key in reach expires, which is not looked for.
 const fullRetry = time.Second
@@ -176,7 +190,7 @@ func (t *Table) claim(r *tableRule, c *Charge, slot int64, at reading, last bool
 	case permits:
 		o, v = t.claimPermits(r, c.Key, slot, c.Cost, at, last, l)
 	case buckets:
-		o, v = t.claimBuckets(r, c.Key, slot, c.Cost, at, last, l)
+		o, v = t.claimStripes(r, c.Key, c.Cost, at, last, l)
 	case delay:
 		o, v = t.claimDelay(r, c.Key, slot, at, last, l)
 	}
@@ -203,8 +217,9 @@ func (t *Table) judge(at reading, charges []Charge, slots []int64) (d Decision, 
 		return d, passes, 0
 	}
 	d.RetryAfter = time.Duration(max(worst-at.lo, 1)) * time.Microsecond
-	c := &charges[d.Binding]
-	d.Remaining = max(0, c.Rule.table.n-t.holding(c, slots[d.Binding], at.lo))
+	if c := &charges[d.Binding]; c.Cost > 1 {
+		d.Remaining = max(0, c.Rule.table.n-t.holding(c, slots[d.Binding], at.lo))
+	}
 	return d, denied, 0
 }
 
@@ -220,11 +235,9 @@ func (t *Table) look(c *Charge, slot, lo int64) (outcome, int64) {
 	switch {
 	case r.form == permits && (slot != 0 || r.drain != nil):
 		return t.judgePermits(r, c.Key, slot, c.Cost, lo)
-	case slot == 0:
-		return passes, 0
 	case r.form == buckets:
-		return t.judgeBuckets(r, c.Key, slot, c.Cost, lo, 0)
-	case r.form == delay:
+		return t.judgeStripes(r, c.Key, c.Cost, lo)
+	case r.form == delay && slot != 0:
 		return t.judgeDelay(r, c.Key, slot, lo)
 	}
 	return passes, 0
@@ -233,17 +246,18 @@ func (t *Table) look(c *Charge, slot, lo int64) (outcome, int64) {
 // holding is how much of a windowed rule a key holds.
 func (t *Table) holding(c *Charge, slot, lo int64) int64 {
 	r := c.Rule.table
-	var n tally
-	switch {
-	case r.form == permits:
-		n = t.tallyWords(t.drained(r, c.Key, lo), lo)
-		if slot != 0 {
-			m := t.tallyWords(r.words(t, slot), lo)
-			n.held += m.held
-			n.open += m.open
-		}
-	case r.form == buckets && slot != 0:
-		n.held = t.heldInBuckets(r.cut, slot, lo)
+	words, n := t.drained(r, c.Key, lo)
+	if r.form == buckets {
+		n += t.heldInStripes(r, c.Key, lo)
 	}
-	return n.held + n.open
+	for range 2 {
+		m := t.tallyWords(words, lo)
+		n += m.held + m.open
+		words = nil
+		if r.form == permits && slot != 0 {
+			words = r.at(t, slot)
+			slot = 0
+		}
+	}
+	return n
 }

@@ -1,0 +1,215 @@
+package limiter
+
+import (
+	"math/rand/v2"
+	"runtime"
+)
+
+// A key of a rule of buckets may be divided over several slots, its stripes, each with a share of N. A check is admitted as
+// soon as one stripe has room for it, and tries one at random first, so that cores do not meet in one word. Where no stripe has
+// room for the whole cost it is divided over those that have some; it is denied only if all of them together have too little.
+// As no stripe ever holds more than its share, the key never holds more than N.
+const maxStripes = 16
+
+func stripeKey(k Key, s int64) Key {
+	return Key{k.Fingerprint ^ uint64(s)*0x9e3779b97f4a0000, k.Place ^ uint64(s)*0x9e3779b97f4a7c15}
+}
+
+// share is what stripe s may hold, while drained is held in the place the rule had before.
+func (r *tableRule) share(s, drained int64) int64 {
+	n := r.n - drained
+	if n <= 0 {
+		return 0
+	}
+	q := n / r.stripes
+	if s < n%r.stripes {
+		q++
+	}
+	return q
+}
+
+// drainedSum is what counts against a rule of buckets in the place it had before.
+func (t *Table) drainedSum(r *tableRule, k Key, lo int64) int64 {
+	words, sum := t.drained(r, k, lo)
+	c := t.tallyWords(words, lo)
+	return sum + c.held + c.open
+}
+
+func (t *Table) findStripe(r *tableRule, k Key, s int64) (Key, int64) {
+	if s > 0 {
+		k = stripeKey(k, s)
+	}
+	return k, t.find(&r.place, k)
+}
+
+// room is what a stripe has left, and what it would have left without all that is announced. Unless exact it goes by the memo,
+// which after a refund leaves too little.
+func (t *Table) room(r *tableRule, k Key, slot, limit, lo int64, exact bool) (left, atMost int64, o outcome, from int64) {
+	if slot == 0 {
+		return limit, limit, passes, 0
+	}
+	for {
+		before := load(&t.mem[slot+announcedWord])
+		b, w, memo, o, from := t.openBucket(r.cut, slot, lo)
+		if o != passes {
+			return 0, 0, o, from
+		}
+		if load(&t.mem[slot]) != tagOf(k, r.bank) {
+			return 0, 0, gone, 0
+		}
+		sum := count(memo)
+		if exact {
+			sum = t.closedSum(r.cut, slot, b)
+		}
+		if isBucket(w, b) {
+			sum += count(w)
+		}
+		if load(&t.mem[slot+announcedWord]) == before && load(t.ring(slot, b)) == w {
+			left = max(0, limit-sum)
+			return left, max(left, limit-sum+t.announced(before)), passes, 0
+		}
+	}
+}
+
+// judgeStripes says whether a charge is denied, and if so when it could pass.
+func (t *Table) judgeStripes(r *tableRule, k Key, cost, lo int64) (outcome, int64) {
+	drained := t.drainedSum(r, k, lo)
+	if r.stripes == 1 {
+		slot := t.find(&r.place, k)
+		switch {
+		case slot != 0:
+			return t.judgeBuckets(r, k, slot, r.n-drained, cost, lo, 0)
+		case cost > r.n-drained:
+			return denied, r.drainUntil
+		}
+		return passes, 0
+	}
+	for look := 0; ; look++ {
+		var slots [maxStripes]int64
+		var left, atMost int64
+		for s := range r.stripes {
+			sk, slot := t.findStripe(r, k, s)
+			l, m, o, from := t.room(r, sk, slot, r.share(s, drained), lo, look > 0)
+			if o != passes {
+				return o, from
+			}
+			if left, atMost = left+l, atMost+m; left >= cost {
+				return passes, 0
+			}
+			slots[s] = slot
+		}
+		if look > 0 && (atMost < cost || look >= patience) {
+			return denied, t.stripesEnd(r, slots[:r.stripes], drained, cost-left, lo)
+		}
+		if atMost >= cost {
+			t.lookAgain.Add(1)
+			runtime.Gosched()
+		}
+	}
+}
+
+func (t *Table) stripesEnd(r *tableRule, slots []int64, drained, amount, lo int64) int64 {
+	n := 0
+	for _, slot := range slots {
+		if slot != 0 {
+			slots[n] = slot
+			n++
+		}
+	}
+	end := t.bucketsEnd(r, slots[:n], lo/r.width, amount)
+	if drained > 0 {
+		end = min(end, max(lo+1, r.drainUntil))
+	}
+	return end
+}
+
+// claimStripes adds cost to a key's stripes, or does nothing.
+func (t *Table) claimStripes(r *tableRule, k Key, cost int64, at reading, last bool, l *ledger) (outcome, int64) {
+	drained := t.drainedSum(r, k, at.lo)
+	s := int64(0)
+	if r.stripes > 1 {
+		s = int64(rand.Uint64N(uint64(r.stripes)))
+	}
+	o, v := t.claimStripe(r, k, s, r.share(s, drained), cost, at, last, l)
+	if o != denied || r.stripes == 1 {
+		return o, max(0, v)
+	}
+	first := l.n
+	for i := int64(0); i < r.stripes; i++ {
+		s := (s + i) % r.stripes
+		sk, slot := t.findStripe(r, k, s)
+		limit := r.share(s, drained)
+		part, _, o, v := t.room(r, sk, slot, limit, at.lo, true)
+		if part = min(part, cost); o == passes && part > 0 {
+			o, v = t.claimStripe(r, k, s, limit, part, at, false, l)
+		}
+		switch {
+		case o == claimed:
+			if cost -= part; cost == 0 {
+				return claimed, 0
+			}
+		case o == denied:
+			i-- // another check was faster; look at the stripe again
+		case o != passes:
+			t.undo(l, first, at.lo)
+			return o, v
+		}
+	}
+	t.undo(l, first, at.lo)
+	return denied, 0
+}
+
+// claimStripe claims in one stripe, made if need be.
+func (t *Table) claimStripe(r *tableRule, k Key, s, limit, cost int64, at reading, last bool, l *ledger) (outcome, int64) {
+	sk, slot := t.findStripe(r, k, s)
+	if slot == 0 {
+		var from int64
+		if slot, from = t.insert(r, sk, at.lo); slot == 0 {
+			return noRoom, 0
+		}
+		if from > at.lo {
+			return late, from
+		}
+	}
+	return t.claimBuckets(r, sk, slot, limit, cost, at, last, l)
+}
+
+// heldInStripes is what a key holds in all its stripes.
+func (t *Table) heldInStripes(r *tableRule, k Key, lo int64) (sum int64) {
+	for s := range r.stripes {
+		if _, slot := t.findStripe(r, k, s); slot != 0 {
+			sum += t.heldInBuckets(r.cut, slot, lo)
+		}
+	}
+	return sum
+}
+
+// refundStripes takes cost out of the bucket of the reading, from whichever stripes have it: their sum is what counts.
+func (t *Table) refundStripes(r *tableRule, k Key, cost, lo int64) {
+	b := lo / r.width
+	for s := range r.stripes {
+		sk, slot := t.findStripe(r, k, s)
+		if slot == 0 || cost == 0 {
+			continue
+		}
+		p := t.ring(slot, b)
+		for cost > 0 {
+			w := load(p)
+			if !isBucket(w, b) || count(w) == 0 || load(&t.mem[slot]) != tagOf(sk, r.bank) {
+				break
+			}
+			if part := min(cost, count(w)); cas(p, w, w-uint64(part)) {
+				cost -= part
+				break
+			}
+		}
+	}
+}
+
+func (t *Table) clearStripes(r *tableRule, k Key) {
+	for s := range r.stripes {
+		if sk, slot := t.findStripe(r, k, s); slot != 0 {
+			t.clearBuckets(slot, tagOf(sk, r.bank))
+		}
+	}
+}
