@@ -21,17 +21,29 @@ var notCodes = map[string]string{"UK": "GB", "EN": "GB", "EL": "GR", "KO": "KR",
 func isCountry(code string) bool { return len(code) == 2 && strings.Contains(countries, " "+code+" ") }
 
 func country(dst *string) value {
+	return scalar("country", "an ISO 3166-1 alpha-2 code, such as SG", func(text string, _ bool) error { return readCountry(dst, text) })
+}
+
+func readCountry(dst *string, text string) error {
+	upper := strings.ToUpper(text)
+	switch {
+	case isCountry(text):
+		*dst = text
+		return nil
+	case isCountry(upper):
+		return fmt.Errorf("%s is not upper case: write %s", quote(text), upper)
+	case notCodes[upper] != "":
+		return fmt.Errorf("%s is no country code: write %s", quote(text), notCodes[upper])
+	}
+	return fmt.Errorf("%s is no country: write an ISO 3166-1 alpha-2 code, such as SG", quote(text))
+}
+
+// region reads a country that numbers are written in: a real one.
+func region(dst *string) value {
 	return scalar("country", "an ISO 3166-1 alpha-2 code, such as SG", func(text string, _ bool) error {
-		upper := strings.ToUpper(text)
-		switch {
-		case isCountry(text):
-			*dst = text
-			return nil
-		case isCountry(upper):
-			return fmt.Errorf("%s is not upper case: write %s", quote(text), upper)
-		case notCodes[upper] != "":
-			return fmt.Errorf("%s is no country code: write %s", quote(text), notCodes[upper])
+		if text == NoCountry {
+			return fmt.Errorf("%s is no country to write numbers in: write one such as SG", quote(text))
 		}
-		return fmt.Errorf("%s is no country: write an ISO 3166-1 alpha-2 code, such as SG", quote(text))
+		return readCountry(dst, text)
 	})
 }

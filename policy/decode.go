@@ -28,7 +28,9 @@ type value struct {
 	kind   string // "duration"
 	bounds string // "1ms to 366d"
 	read   func(d *decoder, n *yaml.Node, path string)
-	fields []field // of a mapping, or of the mappings in a list
+	check  func(text string) error // of a plain value: what is wrong with an unquoted text
+	fields []field                 // of a mapping, or of the mappings in it
+	item   string                  // how a path goes on to those mappings: "" for a mapping, "[]" for a list, ".NAME" for names
 }
 
 // decoder reads one file and collects what is wrong with it.
@@ -238,7 +240,7 @@ func (v value) words() string {
 // listOf reads a list.
 func listOf[T any](dst *[]T, one func(*T) value) value {
 	v := one(new(T))
-	return value{kind: "list of " + v.kind, bounds: v.bounds, fields: v.fields, read: func(d *decoder, n *yaml.Node, path string) {
+	return value{kind: v.kind + " list", bounds: v.bounds, read: func(d *decoder, n *yaml.Node, path string) {
 		if !d.plain(n, path, yaml.SequenceNode, "a list, such as [...]") {
 			return
 		}
@@ -276,10 +278,10 @@ func oneOrMore[T comparable](dst *[]T, one func(*T) value) value {
 	}}
 }
 
-// mapOf reads a mapping whose keys are names.
-func mapOf[T any](dst *map[string]*T, key func(d *decoder, n *yaml.Node, path string) bool, one func(string, *T) value) value {
+// mapOf reads a mapping whose keys are names that key accepts. The item says what they are: ".NAME".
+func mapOf[T any](dst *map[string]*T, item string, key func(text string) error, one func(string, *T) value) value {
 	v := one("", new(T))
-	return value{kind: "mapping of " + v.kind, bounds: v.bounds, fields: v.fields, read: func(d *decoder, n *yaml.Node, path string) {
+	return value{kind: "mapping", bounds: v.bounds, fields: v.fields, item: item, read: func(d *decoder, n *yaml.Node, path string) {
 		if !d.plain(n, path, yaml.MappingNode, "a mapping of names") {
 			return
 		}
@@ -288,7 +290,11 @@ func mapOf[T any](dst *map[string]*T, key func(d *decoder, n *yaml.Node, path st
 		for i := 0; i+1 < len(n.Content); i += 2 {
 			k := n.Content[i]
 			item, known := written[k.Value]
-			if !known || item != n.Content[i+1] || !key(d, k, path) {
+			if !known || item != n.Content[i+1] {
+				continue // noted already
+			}
+			if err := key(k.Value); err != nil {
+				d.bad(k, path, "%v", err)
 				continue
 			}
 			under := join(path, k.Value)
@@ -302,7 +308,7 @@ func mapOf[T any](dst *map[string]*T, key func(d *decoder, n *yaml.Node, path st
 
 // scalar reads one plain value by a function that says what is wrong with the text.
 func scalar(kind, bounds string, set func(text string, quoted bool) error) value {
-	v := value{kind: kind, bounds: bounds}
+	v := value{kind: kind, bounds: bounds, check: func(text string) error { return set(text, false) }}
 	v.read = func(d *decoder, n *yaml.Node, path string) {
 		if !d.plain(n, path, yaml.ScalarNode, v.words()) {
 			return

@@ -1,10 +1,16 @@
 package policy
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"io"
 	"maps"
 	"slices"
 
 	"go.yaml.in/yaml/v4"
+
+	"github.com/sendgate/sendgate/limiter"
 )
 
 // Parse reads a policy. The name is for messages: the path of the file. When anything is wrong the error is an [*Error] that
@@ -14,117 +20,90 @@ func Parse(name string, src []byte) (*Policy, error) {
 	p := &Policy{Name: name}
 	if root := d.document(src); root != nil {
 		d.object(root, "", policyFields(p), false)
-		if len(d.problems) == 0 {
-			d.judge(p)
-		}
-	}
-	if len(d.problems) == 0 {
-		if err := p.build(); err != nil {
-			d.badAt("client_address", "%v", err)
-		}
+		d.judge(p)
 	}
 	if len(d.problems) > 0 {
 		return nil, &Error{Problems: sortProblems(d.problems)}
 	}
+	p.settle()
+	p.Version = p.version()
+	p.index = p.newIndex()
 	return p, nil
 }
 
-// judge checks what needs more than one field to be seen, and settles what one field says about others.
-func (d *decoder) judge(p *Policy) {
-	d.judgeNames(p)
-	d.judgeFailModes(p)
-	d.judgeAccounts(p)
-	p.settleReplacements()
-}
-
-// judgeNames wants every name once, for limits and spend together: metrics, fail_mode and operators go by it.
-func (d *decoder) judgeNames(p *Policy) {
-	first := make(map[string]string)
-	note := func(scope, name, path string) {
-		at := join(path, "name")
-		if name == "default" {
-			d.badAt(at, "the name default is taken by fail_mode.default: write another")
-		}
-		if before, twice := first[scope+name]; twice {
-			d.badAt(at, "the name %s is taken by %s in line %d: write another", quote(name), before, d.at[before].Line)
-			return
-		}
-		first[scope+name] = path
-	}
-	for i := range p.Limits {
-		l := &p.Limits[i]
-		scope := ""
-		if l.KnownGood || l.Account != "" {
-			scope = l.StoreName() + " "
-		}
-		note(scope, l.Name, l.path)
-	}
-}
-
-// judgeFailModes gives each rule the mode that its own field, else fail_mode, says.
-func (d *decoder) judgeFailModes(p *Policy) {
-	used := make(map[string]bool)
-	settle := func(own *FailMode, name, path string) {
-		used[name] = true
-		mode, named := p.failModes[name]
-		switch {
-		case *own != "" && named && *own != *mode:
-			d.badAt(join(path, "fail_mode"), "fail_mode.%s says %s and this says %s: keep one of them", name, *mode, *own)
-		case *own == "" && named:
-			*own = *mode
-		case *own == "":
-			*own = *p.failModes["default"]
+// settle fills in what one part of a checked policy says about another.
+func (p *Policy) settle() {
+	p.settleLimits()
+	if b := &p.Numbers; b.Recommended == Recommended {
+		types := recommendedTypes()
+		maps.Copy(types, b.Types)
+		b.Types = types
+		if b.Invalid == "" {
+			b.Invalid = Deny
 		}
 	}
-	for i := range p.Limits {
-		settle(&p.Limits[i].FailMode, p.Limits[i].Name, p.Limits[i].path)
+	if p.Numbers.Invalid == "" {
+		p.Numbers.Invalid = Allow
 	}
-	names := slices.Sorted(maps.Keys(used))
-	for _, name := range slices.Sorted(maps.Keys(p.failModes)) {
-		if name != "default" && !used[name] {
-			d.badAt("fail_mode."+name, "there is no rule %s%s", quote(name), remedy(name, append(names, "default")))
+	for _, a := range p.Accounts {
+		if a.DefaultRegion == "" {
+			a.DefaultRegion = p.Numbers.DefaultRegion
 		}
 	}
 }
 
-// judgeAccounts wants every account that a rule names to be one of accounts, where there are any.
-func (d *decoder) judgeAccounts(p *Policy) {
-	if len(p.Accounts) == 0 {
-		return
-	}
-	known := slices.Sorted(maps.Keys(p.Accounts))
-	for i := range p.Limits {
-		l := &p.Limits[i]
-		for _, m := range []struct {
-			key   string
-			match *Match
-		}{{"match", &l.Match}, {"unless", &l.Unless}} {
-			for _, name := range m.match.Account {
-				if !slices.Contains(known, name) {
-					d.badAt(l.path+"."+m.key+".account", "there is no account %s%s", quote(name), remedy(name, known))
-				}
-			}
-		}
-	}
-}
-
-// settleReplacements tells each limit where another of its name stands in for it, and drops those that are off.
-func (p *Policy) settleReplacements() {
+// settleLimits tells each limit where another of its name stands in for it, drops those that are off, and puts the rest into
+// the order of charging.
+func (p *Policy) settleLimits() {
 	accounts, known := make(map[string][]string), make(map[string]bool)
 	for i := range p.Limits {
 		switch l := &p.Limits[i]; {
 		case l.KnownGood:
-			known[l.Name] = true
+			yes := true
+			known[l.Name], l.Match.KnownGood = true, &yes
 		case l.Account != "":
-			accounts[l.Name] = append(accounts[l.Name], l.Account)
+			accounts[l.Name], l.Match.Account = append(accounts[l.Name], l.Account), []string{l.Account}
 		}
 	}
 	for i := range p.Limits {
 		l := &p.Limits[i]
-		l.notKnownGood = known[l.Name] && !l.KnownGood
+		l.NotKnownGood = known[l.Name] && !l.KnownGood
 		if !l.KnownGood && l.Account == "" {
-			l.notAccounts = accounts[l.Name]
+			l.NotAccounts = accounts[l.Name]
+			slices.Sort(l.NotAccounts)
 		}
 	}
 	p.Limits = slices.DeleteFunc(p.Limits, func(l Limit) bool { return l.Mode == Off })
+	slices.SortStableFunc(p.Limits, func(a, b Limit) int { return rank(&a) - rank(&b) })
+	p.Delays = slices.DeleteFunc(p.Delays, func(y Delay) bool { return y.Mode == Off })
+	p.Spend = slices.DeleteFunc(p.Spend, func(s Spend) bool { return s.Mode == Off })
+}
+
+// rank is when a limit is charged. Keys that most checks share come last, so that a check which is going to be denied has
+// met its own limits before it touches what everyone waits for.
+func rank(l *Limit) int {
+	switch {
+	case !slices.ContainsFunc(l.By, func(p Part) bool { return !p.isShared() }):
+		return 2
+	case l.N > limiter.MaxExact:
+		return 1
+	}
+	return 0
+}
+
+// version hashes what the policy says, after defaults and settling, so that spelling does not count. Entries of lists are
+// added in clear because they mask themselves.
+func (p *Policy) version() string {
+	h := sha256.New()
+	if err := json.NewEncoder(h).Encode(p); err != nil {
+		// Nothing in a policy can fail to encode: no maps but by string, no functions, no numbers that are not.
+		return "unknown"
+	}
+	for _, entries := range [][]Entry{p.Lists.Allow, p.Lists.Block, p.Lists.TestNumbers} {
+		for _, e := range entries {
+			_, _ = io.WriteString(h, e.clear()+"\n") // a hash never fails
+		}
+		_, _ = io.WriteString(h, "\n")
+	}
+	return hex.EncodeToString(h.Sum(nil))[:12]
 }

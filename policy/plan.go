@@ -1,12 +1,10 @@
 package policy
 
 import (
-	"cmp"
 	"math/bits"
 	"slices"
 
 	"github.com/sendgate/sendgate/internal/clientip"
-	"github.com/sendgate/sendgate/limiter"
 )
 
 // Plan is the limits that one send meets and the keys they count under. It is scratch space: the zero Plan is ready, reuse
@@ -119,15 +117,12 @@ func and(a, b []uint64) []uint64 {
 	return a
 }
 
-// build sorts the limits into the order of charging and makes the index. It is called once, when the policy is parsed.
-func (p *Policy) build() error {
-	slices.SortStableFunc(p.Limits, func(a, b Limit) int { return cmp.Compare(rank(&a), rank(&b)) })
-	tier, err := clientip.NewTier(32, p.ClientAddress.IPv6Prefix)
-	if err != nil {
-		return err
-	}
+// newIndex is called once, when the policy is parsed and its limits have their order.
+func (p *Policy) newIndex() index {
 	n := len(p.Limits)
-	x := index{tier: tier, all: make([]uint64, (n+63)/64), unless: make([]bool, n), groupOf: make([]int, n)}
+	x := index{all: make([]uint64, (n+63)/64), unless: make([]bool, n), groupOf: make([]int, n)}
+	// NewTier fails for widths that the schema refuses.
+	x.tier, _ = clientip.NewTier(32, p.ClientAddress.IPv6Prefix)
 	byName := make(map[string]int)
 	for i := range p.Limits {
 		l := &p.Limits[i]
@@ -147,20 +142,7 @@ func (p *Policy) build() error {
 			x.asked = append(x.asked, a)
 		}
 	}
-	p.index = x
-	return nil
-}
-
-// rank is when a limit is charged. Keys that most checks share come last, so that a check which is going to be denied has
-// met its own limits before it touches what everyone waits for.
-func rank(l *Limit) int {
-	switch {
-	case !slices.ContainsFunc(l.By, func(p Part) bool { return !p.isShared() }):
-		return 2
-	case l.N > limiter.MaxExact:
-		return 1
-	}
-	return 0
+	return x
 }
 
 // answers tabulates a dimension. It reports false when no limit asks about it.
@@ -198,8 +180,8 @@ func (p *Policy) answers(d dimension) (answers, bool) {
 func (l *Limit) replacedFor(d dimension) []string {
 	switch {
 	case d == byAccount:
-		return l.notAccounts
-	case d == byKnownGood && l.notKnownGood:
+		return l.NotAccounts
+	case d == byKnownGood && l.NotKnownGood:
 		return []string{"true"}
 	}
 	return nil

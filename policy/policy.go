@@ -1,6 +1,8 @@
 package policy
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"net/netip"
 	"time"
 
@@ -29,8 +31,10 @@ type Policy struct {
 	// Accounts by name. Empty: callers are not told apart by keys.
 	Accounts map[string]*Account
 	OTP      OTP
+	// FailMode is for what no rule decides. Rules have their own, already settled.
+	FailMode FailMode
 
-	failModes map[string]*FailMode // by rule, and "default"
+	failModes map[string]*FailMode // as written: by rule, and "default"
 	index     index
 }
 
@@ -105,22 +109,31 @@ type Limit struct {
 	Match       Match
 	Unless      Match
 
-	path         string   // where it stands in the file, for problems found late
-	notAccounts  []string // accounts that have a limit of this name of their own
-	notKnownGood bool     // known-good numbers have one
+	// NotAccounts have a limit of this name of their own, or have it off, and are not judged by this one.
+	NotAccounts []string
+	// NotKnownGood says the same of known-good numbers.
+	NotKnownGood bool
+
+	path string // where it stands in the file, for problems found late
 }
 
 // StoreName is the limit's name in the store: equal across reloads for a limit that keeps its counters, and different from
 // that of every other limit.
 func (l *Limit) StoreName() string {
-	switch {
+	switch name := "account:" + l.Account + "/" + l.Name; {
 	case l.KnownGood:
 		return "known_good/" + l.Name
-	case l.Account != "":
-		return "account:" + l.Account + "/" + l.Name
+	case l.Account == "":
+		return l.Name
+	case len(name) <= maxStoreName:
+		return name
 	}
-	return l.Name
+	sum := sha256.Sum256([]byte(l.Account))
+	return "account#" + hex.EncodeToString(sum[:8]) + "/" + l.Name
 }
+
+// maxStoreName is what a store takes; see [limiter.Limit]. Accounts with long names are hashed to fit.
+const maxStoreName = 64
 
 // Group names the kind of key, such as "client+number". Limits of one group share one key.
 func (l *Limit) Group() string { return groupName(l.By) }

@@ -10,15 +10,21 @@ import (
 	"github.com/sendgate/sendgate/limiter"
 )
 
-// policyFields is the schema of a whole file. Later fields may look at earlier ones: accounts change limits.
+// policyFields is the schema of a whole file. Later fields may look at earlier ones: accounts start from what holds for all.
 func policyFields(p *Policy) []field {
 	version := 1
 	return []field{
 		{"version", integer(&version, 1, 1), required, "The version of this schema."},
 		{"client_address", object(clientAddressFields(&p.ClientAddress)), "{}", "How the address of the end user is found."},
-		{"limits", limits(&p.Limits, nil), "[]", "At most N per key in any window. Without limits nothing is counted."},
-		{"detect", object(detectFields(&p.Detect)), "{}", "What looks like abuse."},
-		{"fail_mode", failModes(&p.failModes), "{default: open}", "What a check answers when the store cannot: default, and by rule. open lets the send pass, closed refuses it, local counts in this process alone."},
+		{"limits", limits(&p.Limits, startFresh), "[]", "At most so many per key in any window."},
+		{"delays", delays(&p.Delays), "", "Waits between the sends of one purpose that grow with each."},
+		{"spend", spends(&p.Spend), "", "Budgets of money per key in any window."},
+		{"detect", object(detectFields(&p.Detect)), "{}", "What looks like abuse, and what is done about it."},
+		{"lists", object(listsFields(&p.Lists)), "", "Numbers, ranges, prefixes, countries and addresses that are always or never sent to. Lists that change belong to the admin API."},
+		{"numbers", object(numbersFields(&p.Numbers)), "{}", "Which numbers are sent to at all."},
+		{"otp", object(otpFields(p)), "{}", "The life of a one-time password."},
+		{"accounts", accounts(p), "", "Who pays, how its callers are known, and what is different for it. Without accounts callers are not told apart."},
+		{"fail_mode", failModes(&p.failModes), "{default: open}", "What a check answers when the store cannot: default, and by the name of a rule. open lets the send pass, closed refuses it, local counts in this process alone."},
 	}
 }
 
@@ -35,19 +41,38 @@ func clientAddressFields(c *ClientAddress) []field {
 }
 
 func limitFields(l *Limit) []field {
+	onLimit := "deny"
+	if l.KnownGood {
+		onLimit = "challenge" // a stranger who spends the budget must not lock the owner out
+	}
 	return []field{
 		{"name", word(&l.Name, "rule name", ruleBounds, rulePattern), required, "What callers, metrics and fail_mode call the rule. Its counters live as long as the name."},
-		{"by", by(&l.By), required, "What is counted: one part, or a list for a combination."},
+		{"by", by(&l.By), required, "What is counted: one part of a key, or a list for a combination."},
 		{"limit", integer(&l.N, 1, limiter.MaxN), required, "How many units (message segments) fit in any window."},
 		{"window", duration(&l.Window, limiter.MinWindow, limiter.MaxWindow), required, "The length of the window. It begins anywhere, not at the full minute."},
-		{"on_limit", choice(&l.OnLimit, Deny, Challenge), "deny", "The verdict when the limit is reached."},
-		{"mode", choice(&l.Mode, Enforce, Shadow, Off), "enforce", "shadow is counted and reported, never enforced. off is as if it were not there; in an account it takes away the rule of that name."},
+		{"on_limit", choice(&l.OnLimit, Deny, Challenge), onLimit, "The verdict when the limit is reached."},
+		{"mode", choice(&l.Mode, Enforce, Shadow, Off), "enforce", "shadow is counted and reported, never enforced. off is as if the rule were not there; in an account it takes away the rule of that name."},
 		{"count_denied", boolean(&l.CountDenied), "false", "Charge the rule for sends that are denied, too."},
 		{"fail_mode", choice(&l.FailMode, Open, Closed, Local), "", "What the rule answers when the store cannot. Left out: what fail_mode says."},
-		{"match", object(matchFields(&l.Match)), "", "The sends that the rule is for. All fields must hold. Left out: every send."},
-		{"unless", object(matchFields(&l.Unless)), "", "Sends that the rule is not for: those for which all these fields hold."},
+		{"match", match(&l.Match), "", "The sends that the rule is for: those for which all these fields hold. Left out: every send."},
+		{"unless", sameAs("limits[].match", match(&l.Unless)), "", "Sends that the rule is not for: those for which all these fields hold."},
 	}
 }
+
+// match reads a Match. What it held before, from a limit that it stands in for, does not show through.
+func match(m *Match) value {
+	v := object(matchFields(m))
+	read := v.read
+	v.read = func(d *decoder, n *yaml.Node, path string) {
+		*m = Match{}
+		if read(d, n, path); m.empty() && isEmptyMapping(n) {
+			d.bad(n, path, "it asks about nothing: write a field, such as purpose: otp, or leave the key out")
+		}
+	}
+	return v
+}
+
+func isEmptyMapping(n *yaml.Node) bool { return n.Kind == yaml.MappingNode && len(n.Content) == 0 }
 
 func matchFields(m *Match) []field {
 	return []field{
@@ -65,19 +90,21 @@ func matchFields(m *Match) []field {
 	}
 }
 
-// limits reads a list of limits. With a base, a limit that has the name of one there starts from it.
-func limits(dst *[]Limit, base func(name string) (Limit, bool)) value {
-	return value{kind: "list of limits", fields: limitFields(new(Limit)), read: func(d *decoder, n *yaml.Node, path string) {
+// startFresh is where a limit starts that nothing stands behind.
+func startFresh(string) (Limit, bool) { return Limit{}, false }
+
+// limits reads a list of limits and adds them to dst. Each starts from what start has for its name; when that is a whole
+// limit (true), only what differs has to be written.
+func limits(dst *[]Limit, start func(name string) (Limit, bool)) value {
+	fresh, _ := start("")
+	return value{kind: "limit list", item: "[]", fields: limitFields(&fresh), read: func(d *decoder, n *yaml.Node, path string) {
 		if !d.plain(n, path, yaml.SequenceNode, "a list of limits, such as [{name: ..., by: ..., limit: ..., window: ...}]") {
 			return
 		}
 		for i, item := range n.Content {
-			l, partial := Limit{}, false
-			if base != nil {
-				l, partial = base(nameIn(item))
-			}
+			l, whole := start(nameIn(item))
 			l.path = element(path, i)
-			d.object(item, l.path, limitFields(&l), partial)
+			d.object(item, l.path, limitFields(&l), whole)
 			*dst = append(*dst, l)
 		}
 	}}
@@ -95,35 +122,13 @@ func nameIn(n *yaml.Node) string {
 
 // by reads the parts of a key, in any order.
 func by(dst *[]Part) value {
-	words := oneOrMore(dst, func(p *Part) value { return choice(p, parts...) })
-	words.kind = "part or list"
-	return value{kind: "part or list", bounds: words.bounds, read: func(d *decoder, n *yaml.Node, path string) {
-		words.read(d, n, path)
-		slices.Sort(*dst)
-	}}
-}
-
-func failModes(dst *map[string]*FailMode) value {
-	isRule := func(d *decoder, n *yaml.Node, path string) bool {
-		if !rulePattern.MatchString(n.Value) {
-			d.bad(n, path, "%s is no rule name: write default or the name of a rule", quote(n.Value))
-			return false
-		}
-		return true
-	}
-	modes := mapOf(dst, isRule, func(_ string, m *FailMode) value { return choice(m, Open, Closed, Local) })
-	read := modes.read
-	modes.read = func(d *decoder, n *yaml.Node, path string) {
+	v := oneOrMore(dst, func(p *Part) value { return choice(p, parts...) })
+	read := v.read
+	v.read = func(d *decoder, n *yaml.Node, path string) {
 		read(d, n, path)
-		if *dst == nil {
-			*dst = make(map[string]*FailMode)
-		}
-		if (*dst)["default"] == nil {
-			open := Open
-			(*dst)["default"] = &open
-		}
+		slices.Sort(*dst)
 	}
-	return modes
+	return v
 }
 
 func text(dst *string) value {

@@ -1,5 +1,54 @@
 package policy
 
+import (
+	"net/netip"
+	"time"
+
+	"github.com/sendgate/sendgate/limiter"
+)
+
+// Delay is a wait between the sends of one purpose that grows with each.
+type Delay struct {
+	// Purpose is the sends it is for, and its name: "otp", "transactional" or "marketing".
+	Purpose     string
+	By          []Part
+	Backoff     limiter.Backoff
+	OnLimit     Action // Deny or Challenge
+	Mode        Mode
+	CountDenied bool
+	FailMode    FailMode
+
+	path string
+}
+
+// Of is which sends a budget counts.
+type Of string
+
+// The two kinds of budget. What is unverified is given back when the send verifies.
+const (
+	OfAll        Of = "all"
+	OfUnverified Of = "unverified"
+)
+
+// Spend is a budget: at most so much money per key in any Window.
+type Spend struct {
+	Name     string
+	By       []Part
+	Budget   int64  // millionths of the currency
+	Currency string // ISO 4217
+	Window   time.Duration
+	Of       Of
+	// WarnAt and ChallengeAt are shares of the budget, above 0 to 1; 0 for never.
+	WarnAt, ChallengeAt float64
+	OnLimit             Action
+	Mode                Mode
+	FailMode            FailMode
+	Match               Match
+	Unless              Match
+
+	path string
+}
+
 // Level is how eager detection is.
 type Level string
 
@@ -12,22 +61,102 @@ const (
 	LevelMax      Level = "max"
 )
 
+// Detectors are the names of all detectors.
+func Detectors() []string {
+	return []string{"ip_fanout", "victim_flood", "ait_range", "country_anomaly", "conversion_collapse", "otp_bruteforce",
+		"enumeration", "retry_storm", "load_test"}
+}
+
 // Detect says what detection does.
 type Detect struct {
 	Level Level
+	// Detectors has all of [Detectors].
+	Detectors map[string]Detector
 }
 
-type (
-	Delay   struct{}
-	Spend   struct{}
-	Lists   struct{}
-	Numbers struct{}
-	Account struct{}
-	OTP     struct{}
-)
+// Detector says what one detector does.
+type Detector struct {
+	// Mode is "" for what the level says.
+	Mode Mode
+	// OnSignal is Deny or Challenge, or "" for what the detector finds fit: deny narrow scopes, challenge broad ones.
+	OnSignal Action
+	Block    Block
+}
 
-func detectFields(t *Detect) []field {
-	return []field{
-		{"level", choice(&t.Level, LevelOff, LevelObserve, LevelBasic, LevelStandard, LevelMax), "standard", "How eager detection is."},
+// Block is how long a signal stops its subject: First, then Factor times longer each time, up to Max.
+type Block struct {
+	First  time.Duration
+	Factor float64
+	Max    time.Duration
+}
+
+// Lists are the lists that the policy fixes. More entries come at run time.
+type Lists struct {
+	// Allow wins over limits and detection, never over an opt-out.
+	Allow, Block []Entry
+	// TestNumbers are allowed and counted nowhere.
+	TestNumbers []Entry
+}
+
+// Numbers says which numbers are sent to at all.
+type Numbers struct {
+	// DefaultRegion is the country of numbers written without one; "" wants every number with its +.
+	DefaultRegion string
+	// Invalid is for numbers that no numbering plan has: Allow, Deny or Challenge.
+	Invalid Action
+	// Types maps names of [phone.Type] to an action. A type that is not there is allowed.
+	Types     map[string]Action
+	Countries Countries
+	// Recommended is the dated set of defaults that is in force, already part of the fields above; "off" for none.
+	Recommended string
+}
+
+// Countries says which countries are sent to. ZZ stands for numbers of no country.
+type Countries struct {
+	// Allow, when it is not empty, is all that there is: others are denied.
+	Allow, Block, Challenge []string
+}
+
+// Judge is what Countries says of a country; "" is a number of no country.
+func (c *Countries) Judge(country string) Action {
+	if country == "" {
+		country = NoCountry
 	}
+	switch {
+	case has(c.Block, country), len(c.Allow) > 0 && !has(c.Allow, country) && !has(c.Challenge, country):
+		return Deny
+	case has(c.Challenge, country):
+		return Challenge
+	}
+	return Allow
+}
+
+// Account is one that pays for sends, and how its callers are known.
+type Account struct {
+	// KeysFromEnv names environment variables, each with one API key.
+	KeysFromEnv []string
+	// KeysFromFile names files with one API key a line.
+	KeysFromFile []string
+	// Keys are hashed API keys, "sha256:" and 64 hex digits.
+	Keys []string
+	// Identities are names in client certificates: SPIFFE IDs, or subjects such as CN=billing,O=Acme.
+	Identities []string
+	// AllowAddresses are the peers that may use this account; empty for any.
+	AllowAddresses []netip.Prefix
+	// Residency names the region where this account's data stays; "" for anywhere. In the file it is region.
+	Residency string
+	// DefaultRegion is the country of numbers written without one.
+	DefaultRegion string
+	// Countries is nil where those of numbers hold.
+	Countries *Countries
+	// Detect is detection for this account: that of the whole policy where the account says nothing else.
+	Detect Detect
+}
+
+// OTP is the life of a one-time password.
+type OTP struct {
+	// OutcomeTimeout is how long a send may stay without an outcome until it counts as unverified.
+	OutcomeTimeout time.Duration
+	// KnownGoodFor is how long a number is known good after it verified. Its limits are those with KnownGood set.
+	KnownGoodFor time.Duration
 }
