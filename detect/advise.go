@@ -60,7 +60,7 @@ func subject(scope Scope, number uint64, c Country, n network) Subject {
 }
 
 // signal explains the state of a shared key.
-func (e *Engine) signal(kind Kind, s Subject, c *cell, statistic, limit, expected float64) Signal {
+func (e *Engine) signal(kind Kind, s Subject, c *evidence, statistic, limit, expected float64) Signal {
 	return Signal{
 		Kind: kind, Subject: s, Statistic: statistic, Threshold: limit,
 		Observed: float64(c.sessions), Expected: expected,

@@ -1,27 +1,29 @@
 package detect
 
 // AIT range: numbers of one range are pumped, told by composition (see composition.go) and by outcomes (see evidence.go), at two
-// to six masked digits. Composition with three failures trips at the threshold, composition alone needs 2.2 times as much.
-// Ranges of five and six digits hold too many people for composition: they trip on outcomes, and later.
+// to six masked digits. Composition alone raises a suspicion, which challenges; composition with three failures, or outcomes
+// alone, confirm it. Ranges of five and six digits hold too many people for composition: they trip on outcomes, and later.
 
 // rangeExtra is what a range must show above the threshold on outcomes alone, by masked digits from two.
 var rangeExtra = [5]float64{0, 0, 0, 3, 6}
 
 const (
-	composedMask = 3 // masked digits at which composition may trip: the first three of priorShare
-	minFailures  = 3
-	hitScale     = 4096 // hits are kept in 16 bits
+	composedMasks = 3 // the first three widths, two to four digits, may trip on composition
+	minFailures   = 3
+	hitScale      = 4096 // hits are kept in 16 bits
 )
 
-// ranges checks the blocks of the five ranges of the number, and where the send is evidence, counts it.
-func (o *observation) ranges(evidence bool, row *session) {
+// ranges checks the blocks of the five ranges of the number, and where the send is evidence, counts it. It says whether
+// people verified in the ranges of four or five digits.
+func (o *observation) ranges(counts, familiar bool, row *session) (inhabited bool) {
 	e, now := o.e, o.now
+	peer := fingerprint(o.keys.address)
 	for i, h := range o.keys.ranges {
 		scope := ScopeRange2 + Scope(i)
 		l := e.ranges.lock(h)
-		var c *cell
+		var c *rangeCell
 		var k *keep
-		if evidence {
+		if counts {
 			var fresh bool
 			if c, k, fresh = e.ranges.get(h, now); fresh {
 				c.first = now
@@ -34,63 +36,118 @@ func (o *observation) ranges(evidence bool, row *session) {
 			l.Unlock()
 			continue
 		}
-		expected := o.rangePace(c)
-		if e.blocked(c, k, h, now, expected, scope == ScopeOperator) {
-			o.adviseRange(c, scope, true)
+		switch scope {
+		case ScopeRange4:
+			inhabited = inhabited || c.verified >= 2
+		case ScopeRange5:
+			inhabited = inhabited || c.verified >= 3
 		}
-		if evidence {
+		expected := o.rangePace(&c.evidence)
+		if e.blocked(&c.evidence, k, h, now, expected, scope == ScopeOperator) {
+			o.adviseRange(&c.evidence, scope, familiar, true)
+		}
+		if counts {
 			c.sessions++
-			share := earnedShare(float64(c.verified), o.verified, priorShare[i])
-			if hit, miss, ok := composition(share, o.verified); ok {
-				elsewhere := float64(o.sessions-c.seenAt) - 1
-				c.compose = float32(max(0, float64(c.compose)-max(0, elsewhere*miss)) + hit)
-				c.seenAt = o.sessions
-				row.hit[i] = uint16(hit * hitScale)
-				composed := i < composedMask && (float64(c.compose) >= thresholdOnly ||
-					float64(c.compose) >= threshold && c.failures >= minFailures)
-				if composed && c.until == never {
-					sig := e.signal(AITRange, subject(scope, o.s.Number, o.s.Country, o.net), c, float64(c.compose), threshold, expected)
-					e.trip(c, k, h, now, sig)
-					if c.until != never {
-						o.adviseRange(c, scope, false)
-					}
-				}
+			if o.s.Lookup && c.lookups < 1<<16-1 {
+				c.lookups++
 			}
+			o.compose(c, k, h, i, familiar, c.peer(peer), expected, row)
 			touch(k, now, c.worth())
 		}
 		l.Unlock()
 	}
+	return inhabited
 }
 
-// adviseRange stops a send into a blocked range. Narrow ranges deny; a wider one challenges those whose address has a good name.
-func (o *observation) adviseRange(c *cell, scope Scope, before bool) {
-	a := Deny
-	switch scope {
-	case ScopeRange4:
-		if o.class < classNewcomer {
-			a = Challenge
+// compose adds the hit of a session to a range, which is locked.
+func (o *observation) compose(c *rangeCell, k *keep, h uint64, i int, familiar, again bool, expected float64, row *session) {
+	share := earnedShare(float64(c.verified), o.verified, priorShare[i])
+	hit, miss, ok := composition(share, o.verified)
+	if !ok {
+		return
+	}
+	if again {
+		// Colleagues in one office have neighbouring numbers. One address in one range is a single witness; if it is pumping, its
+		// sessions do not verify.
+		hit = 0
+	}
+	elsewhere := float64(o.sessions-c.seenAt) - 1
+	c.compose = float32(max(0, float64(c.compose)-max(0, elsewhere*miss)) + hit)
+	c.seenAt = o.sessions
+	row.hit[i] = uint16(hit * hitScale)
+	if i >= composedMasks || c.until != never && c.confirmed {
+		return
+	}
+	confirmed := float64(c.compose) >= threshold && c.failures >= minFailures
+	if !confirmed && (c.until != never || float64(c.compose) < thresholdOnly) {
+		return
+	}
+	scope := ScopeRange2 + Scope(i)
+	sig := o.e.signal(c.rangeKind(scope), subject(scope, o.s.Number, o.s.Country, o.net), &c.evidence, float64(c.compose), threshold, expected)
+	o.e.trip(&c.evidence, k, h, o.now, sig, confirmed)
+	if c.until != never {
+		o.adviseRange(&c.evidence, scope, familiar, false)
+	}
+}
+
+// peer notes the address of a session and says whether it is among the latest.
+func (c *rangeCell) peer(address uint16) bool {
+	at := len(c.peers) - 1
+	again := false
+	for i, x := range c.peers {
+		if x == address {
+			at, again = i, true
+			break
 		}
-	case ScopeRange5:
-		if o.class < classNewcomer {
-			a = Challenge
+	}
+	copy(c.peers[1:at+1], c.peers[:at])
+	c.peers[0] = address
+	return again
+}
+
+// rangeKind names what happens to a range.
+func (c *evidence) rangeKind(scope Scope) Kind {
+	switch {
+	case scope == ScopeOperator:
+		return ConversionCollapse
+	case c.probed():
+		return Enumeration
+	}
+	return AITRange
+}
+
+// probed says that the sessions asked for accounts that exist, nearly all of them.
+func (c *evidence) probed() bool { return float64(c.lookups) >= .9*float64(c.sessions) }
+
+// adviseRange stops a send into a blocked range. Narrow ranges deny strangers. Where people have verified before, and in wider
+// ranges, a familiar address is challenged instead.
+func (o *observation) adviseRange(c *evidence, scope Scope, familiar, before bool) {
+	a := Challenge
+	switch scope {
+	case ScopeRange2, ScopeRange3:
+		if c.confirmed && !(familiar && c.verified >= 2) {
+			a = Deny
+		}
+	case ScopeRange4, ScopeRange5:
+		if c.confirmed && !familiar {
+			a = Deny
 		}
 	case ScopeOperator:
-		if o.class < classNewcomer {
+		if familiar {
 			return
 		}
-		a = Challenge
 	}
 	sig := o.e.signal(c.kind, subject(scope, o.s.Number, o.s.Country, o.net), c, float64(max(c.compose, c.outcome)), threshold, o.rangePace(c))
 	o.advise(a, sig, c.until, before)
 }
 
 // rangePace is how many sessions an hour the range has earned.
-func (o *observation) rangePace(c *cell) float64 {
+func (o *observation) rangePace(c *evidence) float64 {
 	return (float64(c.verified) + .2) / max(1, o.verified) * o.pace / 24
 }
 
 // worth is how long a cell should be kept although nothing happens: what holds evidence or history longer than a stranger.
-func (c *cell) worth() tick {
+func (c *evidence) worth() tick {
 	w := tick(min(float64(c.verified), 24)) * hour / 2
 	if s := max(c.compose, c.outcome); s > 4 {
 		w = max(w, tick(s)*hour)

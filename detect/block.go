@@ -14,13 +14,17 @@ const (
 )
 
 // trip puts a block on a cell, which is locked.
-func (e *Engine) trip(c *cell, k *keep, hash uint64, now tick, sig Signal) {
+// confirmed says that the block rests on outcomes, so it may deny; a suspicion only challenges.
+func (e *Engine) trip(c *evidence, k *keep, hash uint64, now tick, sig Signal, confirmed bool) {
 	span := &e.policy.Load().Kinds[sig.Kind]
 	if span.Mode == Disabled {
 		return
 	}
 	c.until = now + span.Block.length(c.level)
-	c.outcome = max(c.outcome, threshold)
+	c.confirmed = confirmed
+	if confirmed {
+		c.outcome = max(c.outcome, threshold)
+	}
 	c.level = min(c.level+1, 8)
 	c.kind = sig.Kind
 	c.attempts, c.attempt = 0, now
@@ -39,7 +43,7 @@ func (b BlockSpan) length(before uint8) tick {
 
 // blocked says whether a block on a cell is in force for an attempt now, counts the attempt, and renews or ends the block.
 // The cell is locked. expected is how many sessions an hour honest people make here.
-func (e *Engine) blocked(c *cell, k *keep, hash uint64, now tick, expected float64, shared bool) bool {
+func (e *Engine) blocked(c *evidence, k *keep, hash uint64, now tick, expected float64, shared bool) bool {
 	if c.until == never {
 		return false
 	}
@@ -62,9 +66,9 @@ func (e *Engine) blocked(c *cell, k *keep, hash uint64, now tick, expected float
 }
 
 // lift ends a block.
-func (e *Engine) lift(c *cell, hash uint64) {
+func (e *Engine) lift(c *evidence, hash uint64) {
 	e.blocks.end(c.block, hash)
-	c.until, c.block = never, 0
+	c.until, c.block, c.confirmed = never, 0, false
 }
 
 // Release ends a block by hand and forgets the evidence that made it. It returns false when there is none of that ID.
@@ -73,8 +77,8 @@ func (e *Engine) Release(at int64, id uint64) bool {
 	if !ok || row.Until <= at {
 		return false
 	}
-	free := func(c *cell) {
-		if c != nil && c.until != never {
+	free := func(c *evidence) {
+		if c.until != never {
 			e.lift(c, row.hash)
 			c.compose, c.outcome, c.failures = 0, 0, 0
 		}
@@ -88,16 +92,20 @@ func (e *Engine) Release(at int64, id uint64) bool {
 		l.Unlock()
 	case s.Scope.Masked() > 0:
 		l := e.ranges.lock(row.hash)
-		free(e.ranges.find(row.hash))
+		if c := e.ranges.find(row.hash); c != nil {
+			free(&c.evidence)
+		}
 		l.Unlock()
 	case s.Scope == ScopeAddress || s.Scope == ScopeAddrBlock:
 		l := e.addresses.lock(row.hash)
-		free(e.addresses.find(row.hash))
+		if c := e.addresses.find(row.hash); c != nil {
+			free(&c.evidence)
+		}
 		l.Unlock()
 	case s.Scope == ScopeNewcomers:
 		c := &e.countries[s.Country%countries]
 		c.mu.Lock()
-		free(&c.newcomers)
+		free(&c.strangers[s.Digits-uint64(knownStrange)])
 		c.mu.Unlock()
 	}
 	e.blocks.end(1+e.blocks.place(id), row.hash)

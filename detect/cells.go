@@ -1,25 +1,38 @@
 package detect
 
-// cell is the evidence about one shared key: a range of numbers, an address, an address block, a country's newcomers.
-type cell struct {
-	compose  float32 // CUSUM of composition and outcomes
-	outcome  float32 // CUSUM of outcomes alone; never fades, so no pace is slow enough
-	seenAt   uint32  // the country's session count at the last hit (ranges)
-	verified float32
-	failures float32 // sessions unverified, less those verified since
-	until    tick    // a block is in force
-	attempts float32 // attempts on the block, fading over an hour
-	attempt  tick    // the last of them
-	first    tick    // first session
-	sessions uint32
-	level    uint8 // blocks so far
-	kind     Kind  // of the block
-	lookups  uint16
-	block    uint32  // place in the list of blocks, plus one
-	open     float32 // sessions not yet verified, fading over a minute (addresses)
-	earned   float32 // sessions verified, fading over six hours (addresses)
-	rated    tick
-	_        uint32
+// evidence is what is known about one shared key: a range of numbers, an address, an address block, a class of strangers.
+type evidence struct {
+	compose   float32 // CUSUM of composition and outcomes
+	outcome   float32 // CUSUM of outcomes alone; never fades, so no pace is slow enough
+	verified  float32 // sessions
+	failures  float32 // sessions unverified, less those verified since
+	sessions  uint32
+	first     tick    // first session
+	until     tick    // a block is in force
+	attempts  float32 // attempts on the block, fading over an hour
+	attempt   tick    // the last of them
+	block     uint32  // place in the list of blocks, plus one
+	lookups   uint16  // sessions that asked for an account that exists
+	level     uint8   // blocks so far
+	kind      Kind    // of the block
+	confirmed bool    // the block rests on outcomes: it may deny
+	_         [3]byte
+}
+
+// rangeCell is the evidence about a range of numbers.
+type rangeCell struct {
+	evidence
+	seenAt uint32    // the country's session count at the last hit
+	peers  [6]uint16 // fingerprints of the latest addresses
+}
+
+// addressCell is the evidence about an address or an address block, and what it may still ask for.
+type addressCell struct {
+	evidence
+	open   float32 // sessions not yet verified, fading over a minute
+	earned float32 // sessions verified, fading over six hours
+	rated  tick
+	_      uint32
 }
 
 // numberCell is what is remembered of one number.
@@ -27,7 +40,7 @@ type numberCell struct {
 	try      tick // last attempt
 	start    tick // of the session
 	session  uint32
-	ranged   tick // when it last was evidence about its ranges
+	ranged   tick // when it last was evidence about what it shares with others
 	scored   tick // when the scores were brought up to date
 	victim   float32
 	failed   float32 // wrong codes
@@ -38,12 +51,12 @@ type numberCell struct {
 	gaps     uint8   // attempts in machine rhythm in a row
 	level    uint8
 	others   uint8     // more than two addresses were seen
-	_        uint8     //
+	wrong    uint8     // wrong codes in this session
 	address  [2]uint16 // fingerprints of the first two
 	origins  [9]uint16 // fingerprints of address blocks, latest first; the top bit says that the owner verified there
 }
 
-// origin is an /16 or /32 of addresses, about one provider, and the countries it verified for.
+// originCell is an /16 or /32 of addresses, about one provider, and the countries it verified for.
 type originCell struct {
 	total   uint32
 	country [15]uint16
@@ -70,12 +83,13 @@ type session struct {
 	country Country
 	class   class
 	state   uint8
-	_       [18]byte
+	more    uint8
+	_       [17]byte
 }
 
 // What state a session is in.
 const (
-	sessionRanged  = 1 << iota // it is evidence about its ranges
+	sessionRanged  = 1 << iota // it is evidence about its ranges and its class: the number's first today
 	sessionKnown               // the number had verified before
 	sessionFailed              // it was counted as failed
 	sessionDone                // it was verified, or never happened
@@ -85,11 +99,29 @@ const (
 	sessionLookup
 )
 
+// More of the same.
+const (
+	sessionNarrow = 1 << iota // a narrow scope explains it: broader ones do not hear of it
+)
+
 // class is how much is known of who asks.
 type class uint8
 
 const (
-	classKnown    class = iota // the number verified before
-	classTrusted               // the address block did, or its provider did for this country
-	classNewcomer              // neither
+	knownHome    class = iota // the number verified before, and the address is familiar
+	newHome                   // a new number from a familiar address into a range where people verified
+	knownStrange              // a known number from a strange address
+	newElsewhere              // a new number from a familiar address into a range where nobody verified
+	newStrange                // a new number from a strange address into a range where people verified
+	newNowhere                // neither
+	classes
 )
+
+// watched is how many classes a country's outcomes are watched for: knownStrange and up.
+const watched = int(classes - knownStrange)
+
+var classNames = [classes]string{"known numbers", "new numbers", "known numbers from strange addresses",
+	"new numbers in unused ranges", "new numbers from strange addresses", "new numbers in unused ranges from strange addresses"}
+
+// familiar says that the address block verified before, or its provider did for this country.
+func (c class) familiar() bool { return c == knownHome || c == newHome || c == newElsewhere }

@@ -19,7 +19,7 @@ type country struct {
 	controlT           tick
 	pace               float64 // sessions, fading over a day
 	paceT              tick
-	newcomers          cell // the class of numbers and address blocks that never verified here
+	strangers          [watched]evidence
 }
 
 const (

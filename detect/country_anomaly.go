@@ -2,31 +2,36 @@ package detect
 
 import "math"
 
-// Country anomaly: newcomers of a country (numbers that never verified, from address blocks that never did) do not verify.
-// The class is told apart so that the country's regular users, who verify, neither hide the attack nor suffer from it. A country
-// is only ever challenged, never denied.
-const newcomersExtra = 2.
+// Country anomaly: some class of strangers to a country does not verify. The classes are told apart by what an attacker finds
+// hard to have at once: a number that verified before, an address whose provider did, a range where people verified. So the
+// regular users, who verify, neither hide the attack nor suffer from it. A country is only ever challenged, never denied, and
+// people with a known number from a familiar address are not even that.
+const strangersExtra = 2.
 
-// newcomers checks the block on the country's newcomers.
-func (o *observation) newcomers() {
-	if o.class != classNewcomer {
+// strangers checks the block on the sender's class.
+func (o *observation) strangers() {
+	if o.class < knownStrange {
 		return
 	}
 	c := &o.e.countries[o.s.Country%countries]
 	c.mu.Lock()
-	x := &c.newcomers
-	if o.e.blocked(x, nil, newcomersHash(o.s.Country), o.now, math.Inf(1), true) {
-		sig := o.e.signal(x.kind, Subject{Scope: ScopeNewcomers, Country: o.s.Country}, x, float64(x.outcome), threshold+newcomersExtra, 0)
+	x := &c.strangers[o.class-knownStrange]
+	if o.e.blocked(x, nil, strangersHash(o.s.Country, o.class), o.now, math.Inf(1), true) {
+		sig := o.e.signal(x.kind, strangersSubject(o.s.Country, o.class), x, float64(x.outcome), threshold+strangersExtra, 0)
 		o.advise(Challenge, sig, x.until, true)
 	}
 	c.mu.Unlock()
 }
 
-func newcomersHash(c Country) uint64 { return uint64(c) }
+func strangersHash(c Country, of class) uint64 { return uint64(c)<<8 | uint64(of) }
 
-// judgeNewcomers adds the end of a newcomer's session. The country is locked.
-func (e *Engine) judgeNewcomers(c *country, s *session, ok bool, now tick) {
-	x := &c.newcomers
+func strangersSubject(c Country, of class) Subject {
+	return Subject{Scope: ScopeNewcomers, Country: c, Digits: uint64(of)}
+}
+
+// judgeStrangers adds the end of a stranger's session. The country is locked.
+func (e *Engine) judgeStrangers(c *country, s *session, ok bool, now tick) {
+	x := &c.strangers[s.class-knownStrange]
 	if x.first == never {
 		x.first = s.start
 	}
@@ -45,10 +50,14 @@ func (e *Engine) judgeNewcomers(c *country, s *session, ok bool, now tick) {
 	}
 	x.sessions++
 	add(&x.outcome, fail)
-	if x.until == never && x.outcome >= threshold+newcomersExtra {
-		sig := e.signal(CountryAnomaly, Subject{Scope: ScopeNewcomers, Country: s.country}, x, float64(x.outcome), threshold+newcomersExtra,
+	if x.until == never && x.outcome >= threshold+strangersExtra {
+		kind := CountryAnomaly
+		if s.class == knownStrange {
+			kind = OTPBruteforce
+		}
+		sig := e.signal(kind, strangersSubject(s.country, s.class), x, float64(x.outcome), threshold+strangersExtra,
 			float64(x.sessions)*base)
 		sig.Observed = float64(x.verified)
-		e.trip(x, nil, newcomersHash(s.country), now, sig)
+		e.trip(x, nil, strangersHash(s.country, s.class), now, sig, true)
 	}
 }

@@ -33,8 +33,8 @@ type Engine struct {
 	mem         *memory
 
 	numbers   table[numberCell]
-	ranges    table[cell]
-	addresses table[cell] // addresses and their blocks
+	ranges    table[rangeCell]
+	addresses table[addressCell] // addresses and their blocks
 	origins   table[originCell]
 	accounts  table[accountCell]
 	sessions  sessions
@@ -75,8 +75,8 @@ func New(o Options) (*Engine, error) {
 	e.mem = mem
 	part := func(thousandths int64) int64 { return o.Size / 1000 * thousandths }
 	e.numbers = newTable[numberCell](mem, part(shareNumbers))
-	e.ranges = newTable[cell](mem, part(shareRanges))
-	e.addresses = newTable[cell](mem, part(shareAddresses))
+	e.ranges = newTable[rangeCell](mem, part(shareRanges))
+	e.addresses = newTable[addressCell](mem, part(shareAddresses))
 	e.origins = newTable[originCell](mem, part(shareOrigins))
 	e.accounts = newTable[accountCell](mem, part(shareAccounts))
 	e.sessions = sessions{rows: carve[session](mem, int(part(shareSessions)/64)), locks: make([]lock, stripes), next: 1, due: 1}

@@ -27,7 +27,7 @@ func (e *Engine) judgeDue(now tick) {
 			r.due = 1
 		}
 		r.mu.Unlock()
-		if row.state&sessionDone == 0 {
+		if row.state&(sessionDone|sessionFailed) == 0 {
 			e.judge(row, false, now)
 			row.state |= sessionFailed
 		}
@@ -35,67 +35,50 @@ func (e *Engine) judgeDue(now tick) {
 	}
 }
 
+// ending is how a session ended, as its keys are told.
+type ending struct {
+	s        *session
+	now      tick
+	ok       bool
+	healthy  bool    // known numbers verify as they should
+	evidence float64 // log-likelihood for an attack
+	refund   float64 // what its failure had added
+}
+
 // judge adds the end of a session to all it is evidence about. The session's row is locked.
 func (e *Engine) judge(s *session, ok bool, now tick) {
 	c := &e.countries[s.country%countries]
-	known := s.state&sessionKnown != 0
 	c.mu.Lock()
-	c.control(known, ok, now)
+	if s.class != knownStrange {
+		c.control(s.state&sessionKnown != 0, ok, now)
+	}
 	fail, _ := evidenceOf(c.expectation())
-	healthy := c.healthy()
+	end := ending{s: s, now: now, ok: ok, healthy: c.healthy(), evidence: float64(s.success)}
 	c.mu.Unlock()
-
-	evidence := float64(s.success)
-	refund := 0.
 	if s.state&sessionFailed != 0 {
-		refund = float64(s.fail)
+		end.refund = float64(s.fail)
 	}
 	if !ok {
 		// When expectations fell since the session began (an outage), its failure says less.
-		evidence = min(float64(s.fail), fail)
-		s.fail = float32(evidence)
+		end.evidence = min(float64(s.fail), fail)
+		s.fail = float32(end.evidence)
 	}
 	k := e.keysOf(s.number, s.net())
-	if s.state&sessionRanged != 0 {
-		for i, h := range k.ranges {
-			l := e.ranges.lock(h)
-			if x, kp, fresh := e.ranges.get(h, now); x != nil {
-				if fresh {
-					x.first = s.start
-				}
-				e.weigh(x, kp, h, s, ok, healthy, evidence, refund, float64(s.hit[i])/hitScale, ScopeRange2+Scope(i), now)
-			}
-			l.Unlock()
-		}
+	if s.state&sessionRanged != 0 && s.state&sessionKnown == 0 {
+		e.judgeRanges(&end, &k)
 	}
 	if s.state&sessionNet != 0 {
-		for i, h := range [...]uint64{k.address, k.addrBlock} {
-			l := e.addresses.lock(h)
-			if x, kp, fresh := e.addresses.get(h, now); x != nil {
-				if fresh {
-					x.first = s.start
-				}
-				if s.state&sessionFailed == 0 {
-					x.sessions++
-				}
-				e.weigh(x, kp, h, s, ok, healthy, evidence, refund, 0, ScopeAddress+Scope(i), now)
-				if ok && i == 0 {
-					x.open = max(0, x.open-1)
-					x.earned++
-				}
-			}
-			l.Unlock()
-		}
+		e.judgeAddresses(&end, &k)
 	}
 
 	c.mu.Lock()
-	if s.class == classNewcomer {
-		e.judgeNewcomers(c, s, ok, now)
+	if s.class >= knownStrange && s.more&sessionNarrow == 0 && s.state&sessionRanged != 0 {
+		e.judgeStrangers(c, s, ok, now)
 	}
 	if ok {
 		c.verified++
 	}
-	if s.state&sessionStopped == 0 && s.class < classNewcomer || ok {
+	if s.state&sessionStopped == 0 && s.class.familiar() || ok {
 		c.learn(ok, ok && s.state&sessionFailed != 0)
 	}
 	c.mu.Unlock()
@@ -114,54 +97,114 @@ func (s *session) net() network {
 	return network{bits: s.network, is4: s.state&sessionV4 != 0, set: s.state&sessionNet != 0}
 }
 
-// weigh adds the end of a session to one key, which is locked.
-func (e *Engine) weigh(x *cell, k *keep, h uint64, s *session, ok, healthy bool, evidence, refund, hit float64, scope Scope, now tick) {
-	defer func() { touch(k, now, x.worth()) }()
-	if ok {
-		x.failures = max(0, x.failures-1)
-		if refund != 0 {
-			x.failures = max(0, x.failures-1)
+func (e *Engine) judgeRanges(end *ending, k *keys) {
+	for i, h := range k.ranges {
+		scope := ScopeRange2 + Scope(i)
+		if scope >= ScopeRange5 && end.s.more&sessionNarrow != 0 && !end.ok {
+			return
 		}
-		add(&x.compose, evidence-hit-refund)
-		add(&x.outcome, evidence-refund)
-		x.verified++
-		// People pass the challenge and verify: the block was wrong, or has done its work.
-		if x.until != never && x.outcome < 3 && scope != ScopeAddress {
-			e.lift(x, h)
-			x.compose = 0
+		l := e.ranges.lock(h)
+		if x, kp, fresh := e.ranges.get(h, end.now); x != nil {
+			if fresh {
+				x.first = end.s.start
+			}
+			limit := threshold + rangeExtra[i]
+			if x.weigh(end, float64(end.s.hit[i])/hitScale) {
+				if x.outcome < released {
+					e.lift(&x.evidence, h)
+				}
+			} else if !end.ok {
+				composed := i < composedMasks && float64(x.compose) >= threshold && x.failures >= minFailures
+				e.suspect(end, &x.evidence, kp, h, x.rangeKind(scope), scope, limit, composed)
+			}
+			touch(kp, end.now, x.worth())
 		}
-		return
+		l.Unlock()
 	}
-	x.compose += float32(evidence)
-	x.outcome += float32(evidence)
-	x.failures++
-	if x.until != never {
+}
+
+func (e *Engine) judgeAddresses(end *ending, k *keys) {
+	for i, h := range [...]uint64{k.address, k.addrBlock} {
+		scope := ScopeAddress + Scope(i)
+		l := e.addresses.lock(h)
+		if x, kp, fresh := e.addresses.get(h, end.now); x != nil {
+			if fresh {
+				x.first = end.s.start
+			}
+			if end.s.state&sessionFailed == 0 {
+				x.sessions++
+				if end.s.state&sessionLookup != 0 && x.lookups < 1<<16-1 {
+					x.lookups++
+				}
+			}
+			if end.ok && scope == ScopeAddress {
+				x.open = max(0, x.open-1)
+				x.earned++
+			}
+			kind, limit := IPFanout, threshold
+			if scope == ScopeAddrBlock {
+				limit += addrBlockExtra
+			}
+			if x.probed() {
+				kind = Enumeration
+			}
+			if x.weigh(end, 0) {
+				if x.outcome < released {
+					e.lift(&x.evidence, h)
+				}
+			} else if !end.ok {
+				e.suspect(end, &x.evidence, kp, h, kind, scope, limit, false)
+			}
+			touch(kp, end.now, x.worth())
+		}
+		l.Unlock()
+	}
+}
+
+// released is the outcome CUSUM below which a block is lifted: people passed the challenge and verified.
+const released = 3
+
+// weigh adds the end of a session to one key. It says whether a block might be lifted.
+func (x *evidence) weigh(end *ending, hit float64) bool {
+	if !end.ok {
+		x.compose += float32(end.evidence)
+		x.outcome += float32(end.evidence)
+		x.failures++
+		return false
+	}
+	x.failures = max(0, x.failures-1)
+	if end.refund != 0 {
+		x.failures = max(0, x.failures-1)
+	}
+	add(&x.compose, end.evidence-hit-end.refund)
+	add(&x.outcome, end.evidence-end.refund)
+	x.verified++
+	if x.until != never && x.outcome < released {
+		x.compose = 0
+		return true
+	}
+	return false
+}
+
+// suspicion is how far below its limit a key is first challenged; at the limit it may be denied.
+const suspicion = 4
+
+// suspect blocks a key whose evidence has grown enough, or confirms a block that was only a suspicion.
+func (e *Engine) suspect(end *ending, x *evidence, k *keep, h uint64, kind Kind, scope Scope, limit float64, composed bool) {
+	if x.until != never && x.confirmed {
 		return
 	}
 	// While known numbers fail too, a key that has verified before gets the benefit of the doubt.
-	if !healthy && x.verified >= 5 {
-		x.compose = min(x.compose, threshold-2)
-		x.outcome = min(x.outcome, threshold-2)
+	if !end.healthy && x.verified >= 5 && x.until == never {
+		x.compose = min(x.compose, threshold-suspicion-1)
+		x.outcome = min(x.outcome, threshold-suspicion-1)
 	}
-	limit, kind := threshold, IPFanout
-	composed := false
-	switch {
-	case scope == ScopeAddrBlock:
-		limit += addrBlockExtra
-	case scope.Masked() > 0:
-		i := scope.Masked() - 2
-		limit += rangeExtra[i]
-		composed = i < composedMask && x.compose >= threshold && x.failures >= minFailures
-		kind = AITRange
-		if scope == ScopeOperator {
-			kind = ConversionCollapse
-		}
-	}
-	if float64(x.outcome) < limit && !composed {
+	confirmed := float64(x.outcome) >= limit || composed
+	if !confirmed && (x.until != never || float64(x.outcome) < limit-suspicion) {
 		return
 	}
-	statistic := max(x.outcome, x.compose)
-	sig := e.signal(kind, subject(scope, s.number, s.country, s.net()), x, float64(statistic), limit, float64(x.sessions))
+	s := end.s
+	sig := e.signal(kind, subject(scope, s.number, s.country, s.net()), x, float64(max(x.outcome, x.compose)), limit, float64(x.sessions))
 	sig.Observed = float64(x.verified)
-	e.trip(x, k, h, now, sig)
+	e.trip(x, k, h, end.now, sig, confirmed)
 }

@@ -8,6 +8,8 @@ const (
 	freeOpen       = 10.
 	earnedOpen     = 8. / 360
 	addrBlockExtra = 2.
+	sharedVerified = 3 // verified sessions, and their portion, that make an address a shared one
+	sharedPortion  = .1
 	trustedBlock   = 2 // verified sessions that make an address block trusted
 )
 
@@ -34,7 +36,7 @@ func (o *observation) fanout(known bool) {
 	touch(k, now, c.worth())
 	allowance := freeOpen + earnedOpen*float64(c.earned)*surge
 	if float64(c.open) >= allowance && !known {
-		sig := e.signal(IPFanout, o.net.subject(ScopeAddress), c, float64(c.open), allowance, allowance)
+		sig := e.signal(IPFanout, o.net.subject(ScopeAddress), &c.evidence, float64(c.open), allowance, allowance)
 		o.advise(Challenge, sig, now+minute, false)
 		return
 	}
@@ -63,30 +65,26 @@ func (o *observation) surge() float64 {
 	return min(20, max(1, float64(a.minutes)/300/(float64(a.days)/86400)))
 }
 
-// classify finds out whether the address block has a good name.
-func (o *observation) classify(known bool) {
-	o.class = classNewcomer
-	if known {
-		o.class = classKnown
-		return
-	}
+// familiar says that the address block verified before, or its provider did for this country.
+func (o *observation) familiar() (yes bool) {
 	if !o.net.set {
-		return
+		return false
 	}
 	e := o.e
 	l := e.origins.lock(o.keys.origin)
 	if c := e.origins.find(o.keys.origin); c != nil && c.trusted(o.s.Country) {
-		o.class = classTrusted
+		yes = true
 	}
 	l.Unlock()
-	if o.class == classTrusted {
-		return
+	if yes {
+		return true
 	}
 	l = e.addresses.lock(o.keys.addrBlock)
 	if c := e.addresses.find(o.keys.addrBlock); c != nil && c.verified >= trustedBlock {
-		o.class = classTrusted
+		yes = true
 	}
 	l.Unlock()
+	return yes
 }
 
 // addressBlocks stops sends from blocked addresses.
@@ -100,8 +98,13 @@ func (o *observation) addressBlocks(known bool) {
 	}{{o.keys.address, ScopeAddress}, {o.keys.addrBlock, ScopeAddrBlock}} {
 		l := o.e.addresses.lock(x.hash)
 		c, k := o.e.addresses.look(x.hash)
-		if c != nil && o.e.blocked(c, k, x.hash, o.now, 1, false) {
-			o.advise(Deny, o.e.signal(c.kind, o.net.subject(x.scope), c, float64(c.outcome), threshold, 1), c.until, true)
+		if c != nil && o.e.blocked(&c.evidence, k, x.hash, o.now, 1, false) {
+			// A carrier's gateway is shared with people who verify. They are challenged, not denied, for what one of them does.
+			a := Deny
+			if !c.confirmed || c.verified >= sharedVerified && float64(c.verified) >= sharedPortion*float64(c.sessions) {
+				a = Challenge
+			}
+			o.advise(a, o.e.signal(c.kind, o.net.subject(x.scope), &c.evidence, float64(c.outcome), threshold, 1), c.until, true)
 		}
 		l.Unlock()
 	}

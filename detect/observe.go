@@ -74,23 +74,45 @@ func (o *observation) number(h uint64) {
 	touch(k, now, n.worth())
 
 	known := n.verified > 0
-	o.classify(known)
+	familiar := o.familiar()
 	o.fanout(known)
 	begins := n.start == never || now.since(n.start) > sessionGap
 	repeat := n.ranged != never && now.since(n.ranged) < day
 	o.country(begins)
-	row := session{number: o.s.Number, network: o.net.bits, start: now, country: o.s.Country, class: o.class}
+	row := session{number: o.s.Number, network: o.net.bits, start: now, country: o.s.Country}
+	inhabited := true
 	if !known {
-		o.ranges(begins && !repeat, &row)
-		o.newcomers()
+		inhabited = o.ranges(begins && !repeat, familiar, &row)
 	}
+	o.class = classOf(known, familiar || known && n.owns(origin) || !o.net.set, inhabited)
+	row.class = o.class
 	o.addressBlocks(known)
+	if o.r.Advice.Stops() && !broad(o.r.Scope) {
+		row.more |= sessionNarrow
+	}
+	o.strangers()
 	if begins {
 		o.begin(n, row, known, repeat)
 	}
 	if o.s.ID != 0 && n.session != 0 {
 		e.ids.put(e.hash(aboutSend, o.s.ID)|1, n.session, origin)
 	}
+}
+
+func classOf(known, familiar, inhabited bool) class {
+	switch {
+	case known && familiar:
+		return knownHome
+	case known:
+		return knownStrange
+	case familiar && inhabited:
+		return newHome
+	case familiar:
+		return newElsewhere
+	case inhabited:
+		return newStrange
+	}
+	return newNowhere
 }
 
 // sessionGap is how long sends to one number belong together.
@@ -120,7 +142,7 @@ func (o *observation) begin(n *numberCell, row session, known, repeat bool) {
 		row.state |= sessionKnown
 	}
 	o.r.undo.previously = n.ranged
-	if !known && !repeat {
+	if !repeat {
 		row.state |= sessionRanged
 		n.ranged = o.now
 	}

@@ -9,7 +9,7 @@ import (
 type Subject struct {
 	Scope   Scope
 	Country Country
-	// Digits are the leading digits that are left when Scope.Masked() digits are taken off; the whole number for ScopeNumber.
+	// Digits are the leading digits that are left when Scope.Masked() digits are taken off; the whole number for ScopeNumber; which class of strangers for ScopeNewcomers.
 	Digits uint64
 	addr   [16]byte
 	bits   uint8
@@ -41,7 +41,7 @@ func (s Subject) String() string {
 	case ScopeAddress, ScopeAddrBlock:
 		return s.Prefix().String()
 	case ScopeNewcomers:
-		return s.Country.String()
+		return s.Country.String() + " " + classNames[min(class(s.Digits), classes-1)]
 	}
 	return s.Scope.String()
 }
