@@ -102,6 +102,47 @@ func TestFastPathAgreesWithLibphonenumber(t *testing.T) {
 	}
 }
 
+// TestPlainAgreesWithLibphonenumber is the same for national spellings.
+func TestPlainAgreesWithLibphonenumber(t *testing.T) {
+	plain, asked := 0, 0
+	check := func(h *home, digits string) {
+		asked++
+		fast, ok := h.plain(digits)
+		if !ok {
+			return
+		}
+		plain++
+		if slow := dial(digits, h.iso); slow != (outcome{number: fast}) {
+			t.Errorf("%s in %s: fast %v, slow %v %v", digits, h.iso, fast.E164(), slow.number.E164(), slow.reason)
+		}
+	}
+	r := rand.New(rand.NewPCG(7, 8))
+	for _, e := range examples(t) {
+		h := plans.region(e.region)
+		if h == nil {
+			continue
+		}
+		digits := phonenumbers.NormalizeDigitsOnly(phonenumbers.Format(e.number, phonenumbers.NATIONAL))
+		check(h, digits)
+		check(h, phonenumbers.GetNationalSignificantNumber(e.number))
+		near := []byte(digits)
+		for range 20 {
+			near[r.IntN(len(near))] = '0' + byte(r.IntN(10))
+			check(h, string(near))
+		}
+		for range 20 {
+			check(h, randomTail(r, 2+r.IntN(12)))
+		}
+		for range 5 {
+			check(h, "0"+randomTail(r, 2+r.IntN(12)))
+		}
+	}
+	t.Logf("%d of %d need no libphonenumber", plain, asked)
+	if plain < asked/4 {
+		t.Error("too few: the test compares little")
+	}
+}
+
 // TestInfoAgreesWithLibphonenumber holds the automata to the patterns that they
 // were built from.
 func TestInfoAgreesWithLibphonenumber(t *testing.T) {

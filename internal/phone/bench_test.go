@@ -27,6 +27,7 @@ func BenchmarkParse(b *testing.B) {
 		"e164":      func(n uint64) string { return "+65" + digits(n) },
 		"separated": func(n uint64) string { d := digits(n); return "+65 " + d[:4] + "-" + d[4:] },
 		"national":  func(n uint64) string { return digits(n) },
+		"dialled":   func(n uint64) string { return "0065" + digits(n) }, // by libphonenumber
 	} {
 		numbers := fresh(spell)
 		b.Run(name+"/hot", func(b *testing.B) {

@@ -17,5 +17,19 @@
 // [Info].Valid: plans change faster than metadata, so that is for the policy to
 // judge and not for the parser.
 //
+// # Cost
+//
+// What libphonenumber knows about a plan is compiled into tables when the first
+// number of its calling code is met. From then on E.164 and the usual national
+// spellings are read, and [Number.Info] is answered, in less than 100 ns without
+// an allocation, fresh numbers like known ones: in an attack all are fresh. Other
+// spellings ask libphonenumber, some 10 us.
+//
+// # What is kept
+//
+// Up to 16,384 answers of libphonenumber, for 10 minutes, under keyed hashes of
+// the spellings. Nothing that a client sends makes it more, and no clear text is
+// in it.
+//
 // All functions may be called concurrently.
 package phone

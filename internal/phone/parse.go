@@ -10,11 +10,10 @@ import "strings"
 // A spelling without a plus is read as one dials it in the default region:
 // international prefix (00, 011, ...), trunk zero, own calling code. Only if that
 // is impossible there, a number that is valid with a plus put before it is taken
-// as such. Without a default region that is the only reading, and 00 is the plus.
-//
-// "+digits" in E.164 costs no allocation. See memory for what is kept of others.
+// as such. Without a default region that is the only reading, and 00 is the plus;
+// so set one where clients write national numbers: 201 555 0123 is in Egypt too.
 func Parse(s, defaultRegion string) (Number, error) {
-	var home *plan
+	var home *home
 	if defaultRegion != "" {
 		if home = plans.region(defaultRegion); home == nil {
 			return Number{}, refuse(UnknownRegion)
@@ -34,7 +33,7 @@ func Parse(s, defaultRegion string) (Number, error) {
 	if home == nil {
 		return homeless(digits).unpack()
 	}
-	return national(digits, defaultRegion).unpack()
+	return home.national(digits).unpack()
 }
 
 // FromDigits is the way back from [Number.Digits]. Other integers are read as
@@ -115,9 +114,12 @@ func homeless(digits string) outcome {
 }
 
 // national reads digits that came without a plus, as dialled in the region.
-func national(digits, region string) outcome {
-	return remember(region, digits, func() outcome {
-		dialled := dial(digits, region)
+func (h *home) national(digits string) outcome {
+	if n, ok := h.plain(digits); ok {
+		return outcome{number: n}
+	}
+	return remember(h.iso, digits, func() outcome {
+		dialled := dial(digits, h.iso)
 		if dialled.reason == 0 || dialled.reason == ShortCode {
 			return dialled
 		}

@@ -2,8 +2,11 @@ package phone
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
 	"testing"
+	"time"
+	"unsafe"
 
 	"github.com/nyaruka/phonenumbers"
 )
@@ -69,16 +72,36 @@ func TestRegions(t *testing.T) {
 
 // TestPatternsBuild: builder.add relies on it.
 func TestPatternsBuild(t *testing.T) {
-	states := 0
+	start := time.Now()
+	Warm()
+	took, states := time.Since(start), 0
 	for _, code := range callingCodes() {
-		p := plans.byLead[code*int(pow10[3-countDigits(uint64(code))])]
-		a := p.numbers()
-		if len(a) < 3 {
-			t.Errorf("+%d: only %d states", code, len(a))
+		p := plans.find(itoa(code) + "00")
+		if len(p.numbers()) < 3 {
+			t.Errorf("+%d: only %d states", code, len(p.numbers()))
 		}
-		states += len(a) + len(p.trunk())
+		states += len(p.numbers()) + len(p.trunk())
 	}
-	t.Logf("%d states, %d KB", states, states*22/1024)
+	for region := range phonenumbers.GetSupportedRegions() {
+		states += len(plans.region(region).special())
+	}
+	t.Logf("%d states, %d KB, built in %v", states, states*int(unsafe.Sizeof(state{}))/1024, took)
+	for _, m := range plansMetadata(t) {
+		for _, pattern := range []string{m.GetLeadingDigits(), m.GetNationalPrefixForParsing(), m.GetInternationalPrefix(), m.GetGeneralDesc().GetNationalNumberPattern()} {
+			if _, err := regexp.Compile(pattern); err != nil {
+				t.Errorf("%s: %v", m.GetId(), err)
+			}
+		}
+	}
+}
+
+func plansMetadata(t *testing.T) []*phonenumbers.PhoneMetadata {
+	t.Helper()
+	all, err := phonenumbers.MetadataCollection()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all.GetMetadata()
 }
 
 func TestCountDigits(t *testing.T) {

@@ -72,11 +72,12 @@ func ParseRange(s string) (Range, error) {
 	if !isE164(prefix) || masked < MinMasked || masked > MaxMasked {
 		return Range{}, fmt.Errorf("not a number range: write a plus, the first digits and %d to %d stars, such as +6591***", MinMasked, MaxMasked)
 	}
-	p := plans.find(prefix[1:])
+	first := prefix[1:] + "000000"[:masked]
+	p := plans.find(first)
 	if p == nil || len(prefix)-1 < p.digits {
 		return Range{}, fmt.Errorf("not a number range: it %s", reasonTexts[UnknownCallingCode].text)
 	}
-	o := p.admit(prefix[1:] + "000000"[:masked])
+	o := p.admit(first)
 	if o.reason != 0 {
 		return Range{}, fmt.Errorf("not a number range: a number in it %s", reasonTexts[o.reason].text)
 	}

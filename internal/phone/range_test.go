@@ -26,9 +26,12 @@ func TestRange(t *testing.T) {
 		{"+6834012", 5, "+683****"},
 		{"+6834012", 6, "+683****"},
 		{"+29051234", 6, "+290*****"},
+		{"+4702345", 5, "+47*****"},
 	} {
 		if got := mustParse(t, c.e164).Range(c.masked); got.String() != c.want {
 			t.Errorf("%s without %d: %s, want %s", c.e164, c.masked, got, c.want)
+		} else if back, err := ParseRange(c.want); err != nil || back != got {
+			t.Errorf("%s reads back as %s, %v", c.want, back, err)
 		}
 	}
 }

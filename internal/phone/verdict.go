@@ -1,6 +1,10 @@
 package phone
 
-import "github.com/nyaruka/phonenumbers"
+import (
+	"slices"
+
+	"github.com/nyaruka/phonenumbers"
+)
 
 // A verdict is what the automaton of a plan says about a national number: bits 0
 // to 3 the Type, bit 4 whether the number is valid, from bit 5 on 1 + the index in
@@ -119,16 +123,17 @@ func (c *country) typeOf(matched []bool, digits int) Type {
 	return UnknownType
 }
 
-// trunkAutomaton recognizes national numbers that begin with what libphonenumber
-// would take off or rewrite: a trunk prefix, a carrier code.
-func trunkAutomaton(main *phonenumbers.PhoneMetadata) automaton {
-	if main.GetNationalPrefixForParsing() == "" {
-		return automaton{{}}
-	}
+// prefixAutomaton recognizes digits that begin with one of the patterns, empty
+// beginnings apart.
+func prefixAutomaton(patterns ...string) automaton {
 	var b builder
-	prefix := b.add(main.GetNationalPrefixForParsing(), false)
+	for _, p := range patterns {
+		if p != "" {
+			b.add(p, false)
+		}
+	}
 	b.verdict = func(matched []bool, digits int) uint16 {
-		if matched[prefix] && digits > 0 {
+		if digits > 0 && slices.Contains(matched, true) {
 			return 1
 		}
 		return 0
