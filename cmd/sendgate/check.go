@@ -1,0 +1,111 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/encoding/protojson"
+
+	sendgatev1 "github.com/sendgate/sendgate/proto/sendgate/v1"
+)
+
+type checkCommand struct {
+	Addr       string        `help:"Where the sidecar listens: host:port or unix:/path (${default})." default:"127.0.0.1:7070" placeholder:"ADDR" env:"SENDGATE_ADDR"`
+	Number     string        `help:"The destination, such as +6581234567." required:"" placeholder:"NUMBER"`
+	ClientIP   string        `name:"client-ip" help:"The end user's address." placeholder:"IP"`
+	Account    string        `help:"Who pays." env:"SENDGATE_ACCOUNT"`
+	Subaccount string        `help:"A part of the account."`
+	Purpose    string        `help:"otp, transactional or marketing (${default})." enum:"otp,transactional,marketing" default:"otp"`
+	Endpoint   string        `help:"The entry point that asks."`
+	Channel    string        `help:"sms, voice, whatsapp, ... (${default})." default:"sms"`
+	Cost       int64         `help:"Units to charge, such as message segments (${default})." default:"1" placeholder:"N"`
+	Timeout    time.Duration `help:"How long to wait for the answer (${default})." default:"5s" placeholder:"TIME"`
+	JSON       bool          `name:"json" help:"Print the answer as JSON."`
+}
+
+func (c *checkCommand) Run(s *streams) error {
+	// A sidecar is near: no proxy of the environment stands between.
+	conn, err := grpc.NewClient(c.Addr, grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithNoProxy())
+	if err != nil {
+		return fmt.Errorf("--addr %s: write host:port or unix:/path", c.Addr)
+	}
+	defer conn.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), c.Timeout)
+	defer cancel()
+	answer, err := sendgatev1.NewSendGateServiceClient(conn).CheckSend(ctx, c.request())
+	if err != nil {
+		st := status.Convert(err)
+		return fmt.Errorf("%s: %s: %s", c.Addr, st.Code(), st.Message())
+	}
+	if c.JSON {
+		err = printJSON(s.out, answer)
+	} else {
+		err = printAnswer(s.out, answer)
+	}
+	if err != nil {
+		return err
+	}
+	switch answer.Verdict {
+	case sendgatev1.Verdict_VERDICT_ALLOW:
+		return nil
+	case sendgatev1.Verdict_VERDICT_DENY:
+		return exitCode(3)
+	case sendgatev1.Verdict_VERDICT_CHALLENGE:
+		return exitCode(4)
+	}
+	return errors.New("the answer holds no verdict: is this a sendgate?")
+}
+
+func (c *checkCommand) request() *sendgatev1.CheckSendRequest {
+	purpose := sendgatev1.Purpose(sendgatev1.Purpose_value["PURPOSE_"+strings.ToUpper(c.Purpose)])
+	return &sendgatev1.CheckSendRequest{
+		Number: c.Number, ClientAddress: c.ClientIP, Account: c.Account, Subaccount: c.Subaccount, Endpoint: c.Endpoint,
+		Channel: c.Channel, Purpose: purpose, Cost: &c.Cost,
+	}
+}
+
+func printJSON(w io.Writer, answer *sendgatev1.CheckSendResponse) error {
+	body, err := protojson.Marshal(answer)
+	if err != nil {
+		return err
+	}
+	var plain any // protojson puts in spaces at random
+	if err := json.Unmarshal(body, &plain); err != nil {
+		return err
+	}
+	return json.NewEncoder(w).Encode(plain)
+}
+
+func printAnswer(w io.Writer, answer *sendgatev1.CheckSendResponse) error {
+	var b strings.Builder
+	line := func(name, format string, args ...any) {
+		fmt.Fprintf(&b, "%-13s %s\n", name, fmt.Sprintf(format, args...))
+	}
+	line("verdict", "%s", strings.TrimPrefix(answer.Verdict.String(), "VERDICT_"))
+	if answer.Reason != "" {
+		line("reason", "%s", answer.Reason)
+	}
+	if answer.Rule != "" {
+		line("rule", "%s: %d of %d left in %s", answer.Rule, answer.Remaining, answer.Limit, answer.Window.AsDuration())
+	}
+	if answer.RetryAfter != nil {
+		line("retry after", "%s", answer.RetryAfter.AsDuration().Round(time.Millisecond))
+	}
+	for _, r := range answer.Shadow {
+		line("shadow", "%s would say %s", r.Rule, strings.TrimPrefix(r.Verdict.String(), "VERDICT_"))
+	}
+	if len(answer.SkippedRules) > 0 {
+		line("not counted", "%s", strings.Join(answer.SkippedRules, ", "))
+	}
+	line("check id", "%s", answer.CheckId)
+	_, err := io.WriteString(w, b.String())
+	return err
+}

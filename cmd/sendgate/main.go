@@ -1,0 +1,87 @@
+// Command sendgate is the sidecar and the tools around it.
+//
+// Exit codes: 0 done, and for check ALLOW; 1 an error; 3 DENY; 4 CHALLENGE.
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"runtime"
+	"runtime/debug"
+
+	"github.com/alecthomas/kong"
+)
+
+// version is stamped by the build.
+var version = ""
+
+type cli struct {
+	Serve   serveCommand   `cmd:"" help:"Run the sidecar."`
+	Check   checkCommand   `cmd:"" help:"Ask a running sidecar whether a message may be sent. Exit code 0 ALLOW, 3 DENY, 4 CHALLENGE, 1 error."`
+	Policy  policyCommand  `cmd:"" help:"Look at policy files."`
+	Version versionCommand `cmd:"" help:"Print the version."`
+}
+
+const description = `Sendgate answers, before every SMS, OTP or chat message: may this be sent, now, to this number, for this client?
+
+A setting comes from its flag, else from its environment variable, else from the --config file, else from its default.`
+
+// exitCode is an answer that is told by the code of the process and has been printed already.
+type exitCode int
+
+func (e exitCode) Error() string { return fmt.Sprintf("exit code %d", int(e)) }
+
+func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
+
+func run(args []string, stdout, stderr io.Writer) int {
+	err := execute(args, stdout, stderr)
+	var code exitCode
+	switch {
+	case err == nil:
+		return 0
+	case errors.As(err, &code):
+		return int(code)
+	}
+	fmt.Fprintf(stderr, "sendgate: error: %v\n", err)
+	return 1
+}
+
+func execute(args []string, stdout, stderr io.Writer) error {
+	var c cli
+	parser, err := kong.New(&c, kong.Name("sendgate"), kong.Description(description), kong.Writers(stdout, stderr),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true}), kong.Resolvers(&configFile{}))
+	if err != nil {
+		return err
+	}
+	if len(args) == 0 {
+		args = []string{"--help"}
+	}
+	ctx, err := parser.Parse(args)
+	if err != nil {
+		return err
+	}
+	return ctx.Run(&streams{stdout, stderr})
+}
+
+// streams are where a command writes.
+type streams struct{ out, err io.Writer }
+
+type versionCommand struct{}
+
+func (versionCommand) Run(s *streams) error {
+	_, err := fmt.Fprintf(s.out, "sendgate %s %s %s/%s\n", buildVersion(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+	return err
+}
+
+// buildVersion is what the build stamped, else what the Go tool knows: `go install` stamps nothing.
+func buildVersion() string {
+	if version != "" {
+		return version
+	}
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
+		return info.Main.Version
+	}
+	return "unknown"
+}

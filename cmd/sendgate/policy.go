@@ -1,0 +1,44 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/sendgate/sendgate/policy"
+)
+
+type policyCommand struct {
+	Validate validateCommand `cmd:"" help:"Say whether a policy file is right, or everything that is wrong with it."`
+	Default  defaultCommand  `cmd:"" help:"Print the built-in policy: a good first file of your own."`
+}
+
+type validateCommand struct {
+	File string `arg:"" help:"The policy file."`
+}
+
+func (c *validateCommand) Run(s *streams) error {
+	p, err := readPolicy(c.File)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(s.out, "%s: ok: %d limits, version %s\n", c.File, len(p.Limits), p.Version)
+	return err
+}
+
+type defaultCommand struct{}
+
+func (defaultCommand) Run(s *streams) error {
+	_, err := s.out.Write(policy.DefaultYAML())
+	return err
+}
+
+// readPolicy reads a policy file; without one it is the built-in policy.
+func readPolicy(file string) (*policy.Policy, error) {
+	if file == "" {
+		return policy.Default(), nil
+	}
+	src, err := readFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("policy file %w", err)
+	}
+	return policy.Parse(file, src)
+}

@@ -1,0 +1,132 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/sendgate/sendgate/gate"
+	"github.com/sendgate/sendgate/limiter"
+	"github.com/sendgate/sendgate/server"
+)
+
+type serveCommand struct {
+	Config string `help:"YAML file with these flags' names as keys." placeholder:"FILE" env:"SENDGATE_CONFIG"`
+
+	Policy      string        `help:"Policy file. Default: the built-in policy (sendgate policy default)." placeholder:"FILE" env:"SENDGATE_POLICY"`
+	GRPC        string        `name:"grpc" help:"Where gRPC listens: host:port or unix:/path (${default})." placeholder:"ADDR" default:"127.0.0.1:7070" env:"SENDGATE_GRPC"`
+	HTTP        string        `name:"http" help:"Where HTTP/JSON, probes and metrics listen: host:port, unix:/path or off (${default})." placeholder:"ADDR" default:"127.0.0.1:7071" env:"SENDGATE_HTTP"`
+	Data        string        `help:"Directory of the state; made with mode 0700 (${default})." placeholder:"DIR" default:"data" env:"SENDGATE_DATA"`
+	TableSize   size          `help:"Size of a new counter table, allocated in full (${default})." placeholder:"SIZE" default:"256MiB" env:"SENDGATE_TABLE_SIZE"`
+	SecretFile  string        `help:"File of 32 secret bytes. Default: secret in the data directory, made at the first start." placeholder:"FILE" env:"SENDGATE_SECRET_FILE"`
+	MaxInFlight int64         `help:"Calls answered at a time; more are refused with RESOURCE_EXHAUSTED (${default})." placeholder:"N" default:"4096" env:"SENDGATE_MAX_IN_FLIGHT"`
+	Drain       time.Duration `help:"How long calls in flight may take to finish at the end (${default})." placeholder:"TIME" default:"10s" env:"SENDGATE_DRAIN"`
+	LogLevel    slog.Level    `help:"debug, info, warn or error (${default})." placeholder:"LEVEL" default:"info" env:"SENDGATE_LOG_LEVEL"`
+	LogFormat   string        `help:"text, json, or auto: json unless it is a terminal (${default})." placeholder:"FORMAT" enum:"auto,text,json" default:"auto" env:"SENDGATE_LOG_FORMAT"`
+}
+
+// Validate is called by kong when all flags have their values.
+func (c *serveCommand) Validate() error {
+	switch {
+	case c.MaxInFlight < 1:
+		return fmt.Errorf("--max-in-flight %d: must be at least 1", c.MaxInFlight)
+	case c.Drain <= 0:
+		return fmt.Errorf("--drain %s: must be more than 0, such as 10s", c.Drain)
+	}
+	return nil
+}
+
+func (c *serveCommand) Run(s *streams) error {
+	log := newLog(s.err, c.LogFormat, c.LogLevel)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+
+	// In the order of what is most often wrong, and nothing is left behind by what fails.
+	p, err := readPolicy(c.Policy)
+	if err != nil {
+		return err
+	}
+	if err := openData(c.Data); err != nil {
+		return err
+	}
+	secret, err := readSecret(c.SecretFile, c.Data)
+	if err != nil {
+		return err
+	}
+	table := filepath.Join(c.Data, "counters")
+	store, err := limiter.Open(limiter.Options{Path: table, Size: int64(c.TableSize), Secret: secret})
+	if err != nil {
+		return fmt.Errorf("counters %s: %w", table, err)
+	}
+	defer store.Close()
+
+	clock := server.NewClock()
+	g, err := gate.New(ctx, gate.Options{Policy: p, Store: store, Clock: clock.Now, Secret: secret, Observers: []gate.Observer{server.NewDenialLog(log)}})
+	if err != nil {
+		return err
+	}
+	defer g.Close()
+
+	grpc, http, err := c.listen()
+	if err != nil {
+		return err
+	}
+	srv, err := server.New(server.Options{
+		Gate: g, Store: store, Log: log, Version: buildVersion(), GRPC: grpc, HTTP: http, MaxInFlight: c.MaxInFlight, Drain: c.Drain,
+	})
+	if err != nil {
+		return err
+	}
+	go clock.Watch(ctx, log, 10*time.Second)
+	c.announce(log, p.Version, store.Stats(), grpc, http)
+	if err := srv.Serve(ctx); err != nil {
+		return err
+	}
+	log.Info("stopped")
+	return nil
+}
+
+func (c *serveCommand) listen() (grpc, http net.Listener, err error) {
+	if grpc, err = server.Listen(c.GRPC); err != nil || c.HTTP == "off" {
+		return grpc, nil, err
+	}
+	if http, err = server.Listen(c.HTTP); err != nil {
+		return nil, nil, errors.Join(err, grpc.Close())
+	}
+	return grpc, http, nil
+}
+
+// announce says what runs here, so that nobody has to guess.
+func (c *serveCommand) announce(log *slog.Logger, policyVersion string, stats limiter.Stats, listeners ...net.Listener) {
+	source := "built-in default"
+	if c.Policy != "" {
+		source = c.Policy
+	}
+	log.Info("sendgate starts", "version", buildVersion(), "pid", os.Getpid())
+	log.Info("policy", "source", source, "version", policyVersion)
+	log.Info("state", "data", c.Data, "keys_that_fit", stats.Capacity, "keys_held", stats.Occupied)
+	for i, l := range listeners {
+		if l == nil {
+			continue
+		}
+		log.Info("listening", "surface", [...]string{"grpc", "http"}[i], "addr", address(l))
+		if tcp, ok := l.Addr().(*net.TCPAddr); ok && !tcp.IP.IsLoopback() {
+			log.Warn("callers are not asked who they are: everyone who reaches this port may check and spend", "addr", address(l))
+		}
+	}
+}
+
+// address is what a client would dial.
+func address(l net.Listener) string {
+	if l.Addr().Network() == "unix" {
+		return "unix:" + l.Addr().String()
+	}
+	return l.Addr().String()
+}

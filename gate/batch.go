@@ -1,0 +1,60 @@
+package gate
+
+import (
+	"context"
+	"time"
+
+	"github.com/sendgate/sendgate/limiter"
+)
+
+// Answer is what one request of several got: a verdict, or the error of [Gate.Check].
+type Answer struct {
+	Verdict Verdict
+	Err     error
+}
+
+// CheckAll judges several sends of which all go out or none. They are judged in order, an earlier one counting for a later;
+// unless every one is allowed, what was taken is given back, and those that would have been allowed are denied with the
+// reason "batch:all_or_nothing". While it runs, other checks may be denied by what it then gives back; none is ever
+// allowed by it. Limits in shadow mode keep what they counted.
+func (g *Gate) CheckAll(ctx context.Context, reqs []*Request) []Answer {
+	s := g.scratch.Get().(*scratch)
+	defer g.scratch.Put(s)
+	answers, events := make([]Answer, len(reqs)), make([]Event, len(reqs))
+	var took []taken
+	for i, req := range reqs {
+		err := g.decide(ctx, req, s)
+		answers[i], events[i] = Answer{s.event.Verdict, err}, s.event
+		if err == nil && s.event.Verdict.Kind == Allow {
+			took = append(took, taken{i, s.event.Verdict.At, append([]limiter.Charge(nil), s.charges...)})
+		}
+	}
+	if len(took) < len(reqs) {
+		for _, t := range took {
+			answers[t.item] = g.undo(ctx, &answers[t.item].Verdict, t)
+			events[t.item].Verdict = answers[t.item].Verdict
+		}
+	}
+	for i := range answers {
+		if answers[i].Err == nil {
+			g.tell(&events[i])
+		}
+	}
+	return answers
+}
+
+// taken is what one item of a batch has charged.
+type taken struct {
+	item    int
+	at      time.Time
+	charges []limiter.Charge
+}
+
+// undo gives back what an allowed item took and denies it.
+func (g *Gate) undo(ctx context.Context, v *Verdict, t taken) Answer {
+	// A caller who went away must not leave the permits behind.
+	if err := g.store.Refund(context.WithoutCancel(ctx), t.at, t.charges); err != nil {
+		return Answer{Err: &UnavailableError{Err: err}}
+	}
+	return Answer{Verdict: Verdict{Kind: Deny, Reason: "batch:all_or_nothing", CheckID: v.CheckID, PolicyVersion: v.PolicyVersion, Shadow: v.Shadow, At: v.At}}
+}

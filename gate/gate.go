@@ -1,0 +1,217 @@
+package gate
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/sendgate/sendgate/limiter"
+	"github.com/sendgate/sendgate/policy"
+)
+
+// Options of New.
+type Options struct {
+	// Policy judges the first checks. Default policy.Default().
+	Policy *policy.Policy
+	// Store keeps the counters. Required. The gate does not close it.
+	Store limiter.Store
+	// Clock is read once a check. Required. It must not step back while the gate lives.
+	Clock func() time.Time
+	// Secret seals check ids: SecretSize bytes, the same for every process that is to read them. Default random, so that
+	// ids do not outlive the gate.
+	Secret []byte
+	// Observers are told of every answered check.
+	Observers []Observer
+}
+
+// Gate judges sends. Every method is safe for concurrent use.
+type Gate struct {
+	store     limiter.Store
+	clock     func() time.Time
+	ids       *checkIDs
+	observers *ring // nil where there are none
+
+	rules   atomic.Pointer[rules]
+	setting sync.Mutex // held while the store's rules and ours may differ
+	scratch sync.Pool  // of *scratch
+}
+
+// New makes a gate and defines the policy's limits in the store.
+func New(ctx context.Context, o Options) (*Gate, error) {
+	if o.Store == nil || o.Clock == nil {
+		return nil, errors.New("gate: Options.Store and Options.Clock are required")
+	}
+	if o.Policy == nil {
+		o.Policy = policy.Default()
+	}
+	if o.Secret == nil {
+		o.Secret = make([]byte, SecretSize)
+		rand.Read(o.Secret)
+	}
+	ids, err := newCheckIDs(o.Secret, o.Clock())
+	if err != nil {
+		return nil, err
+	}
+	g := &Gate{store: o.Store, clock: o.Clock, ids: ids}
+	g.scratch.New = func() any { return new(scratch) }
+	if err := g.SetPolicy(ctx, o.Policy); err != nil {
+		return nil, err
+	}
+	if len(o.Observers) > 0 {
+		g.observers = newRing(ringSize, o.Observers)
+	}
+	return g, nil
+}
+
+// SetPolicy replaces the policy. The next check sees all of it. On an error the old one stays. Counters of limits that did
+// not change are kept.
+func (g *Gate) SetPolicy(ctx context.Context, p *policy.Policy) error {
+	g.setting.Lock()
+	defer g.setting.Unlock()
+	r, err := newRules(ctx, g.store, p)
+	if err != nil {
+		return err
+	}
+	g.rules.Store(r)
+	return nil
+}
+
+// Policy is the policy in force.
+func (g *Gate) Policy() *policy.Policy { return g.rules.Load().policy }
+
+// ClientHeader is the lower-case name of the header in which the policy expects client addresses.
+func (g *Gate) ClientHeader() string { return g.rules.Load().resolver.Header() }
+
+// Stats is a cheap snapshot of counters.
+func (g *Gate) Stats() Stats {
+	if g.observers == nil {
+		return Stats{}
+	}
+	return Stats{Dropped: g.observers.dropped.Load()}
+}
+
+// Close tells the observers what is still queued for them. Checks that come later are answered but observed by nobody.
+func (g *Gate) Close() {
+	if g.observers != nil {
+		g.observers.close()
+	}
+}
+
+// scratch is what one check works with. It is reused, so that a check allocates nothing but its answer.
+type scratch struct {
+	event   Event
+	plan    policy.Plan
+	keys    []limiter.Key    // by key of the plan
+	charges []limiter.Charge // by index of plan.Enforced
+	one     [1]limiter.Charge
+	id      [checkIDBytes + checkIDText]byte
+}
+
+// Check judges one send. The error is an *InvalidError or an *UnavailableError, or that of ctx.
+func (g *Gate) Check(ctx context.Context, req *Request) (Verdict, error) {
+	s := g.scratch.Get().(*scratch)
+	defer g.scratch.Put(s)
+	if err := g.decide(ctx, req, s); err != nil {
+		return Verdict{}, err
+	}
+	g.tell(&s.event)
+	return s.event.Verdict, nil
+}
+
+// decide is one check, told to nobody yet. Its answer is in s.event.
+func (g *Gate) decide(ctx context.Context, req *Request, s *scratch) error {
+	for {
+		r := g.rules.Load()
+		err := g.decideBy(ctx, r, req, s)
+		if !errors.Is(err, limiter.ErrForeignRule) {
+			return err
+		}
+		// The policy changed under this check and dropped a rule of it. Ask again under the new one, which is stored when
+		// the change lets go of the lock.
+		g.setting.Lock()
+		same := g.rules.Load() == r
+		g.setting.Unlock()
+		if same {
+			return fmt.Errorf("gate: the store does not know the rules of the policy in force: %w", err)
+		}
+	}
+}
+
+// decideBy is the straight line: canonical, plan, take, judge.
+func (g *Gate) decideBy(ctx context.Context, r *rules, req *Request, s *scratch) error {
+	if err := ctx.Err(); err != nil {
+		return err // nobody waits for the answer: charge nothing
+	}
+	send, v := &s.event.Send, &s.event.Verdict
+	if err := r.canonical(req, send); err != nil {
+		return err
+	}
+	s.event.Cost = req.Cost
+	*v = Verdict{At: g.clock(), PolicyVersion: r.policy.Version}
+
+	if !r.judgeMissingClient(send, v) {
+		if err := g.plan(r, s); err != nil {
+			return err
+		}
+		if err := g.take(ctx, r, s); err != nil {
+			return err
+		}
+		if err := g.takeShadow(ctx, r, s); err != nil {
+			return err
+		}
+	}
+	v.CheckID = g.ids.seal(&s.id, checkID{at: v.At, number: send.Number.Digits(), account: accountTag(send.Account)})
+	return nil
+}
+
+// judgeMissingClient answers a send without a client address where the policy does not let it go on.
+func (r *rules) judgeMissingClient(send *policy.Send, v *Verdict) bool {
+	if send.Client.IsValid() {
+		return false
+	}
+	switch r.policy.ClientAddress.MissingClient {
+	case policy.Deny:
+		v.Kind = Deny
+	case policy.Challenge:
+		v.Kind = Challenge
+	default:
+		return false
+	}
+	v.Reason = "client:missing"
+	return true
+}
+
+// plan finds the limits that apply and what they charge.
+func (g *Gate) plan(r *rules, s *scratch) error {
+	r.policy.Plan(&s.event.Send, &s.plan)
+	s.keys = s.keys[:0]
+	for i := range s.plan.Keys() {
+		s.keys = append(s.keys, g.store.Key(s.plan.Key(i)))
+	}
+	s.charges = s.charges[:0]
+	for _, c := range s.plan.Enforced {
+		if l := &r.limits[c.Limit]; s.event.Cost > l.N {
+			var bad InvalidError
+			bad.add("cost", "COST_INVALID", fmt.Sprintf("%d can never fit rule %q, which allows %d in %s: split the message or raise the limit",
+				s.event.Cost, l.Name, l.N, l.Window))
+			return &bad
+		}
+		s.charges = append(s.charges, s.charge(r, c))
+	}
+	return nil
+}
+
+func (s *scratch) charge(r *rules, c policy.Charge) limiter.Charge {
+	return limiter.Charge{Rule: r.limits[c.Limit].store, Key: s.keys[c.Key], Cost: s.event.Cost}
+}
+
+// tell hands the event to the observers. It never waits.
+func (g *Gate) tell(e *Event) {
+	if g.observers != nil {
+		g.observers.tell(e)
+	}
+}

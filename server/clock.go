@@ -1,0 +1,56 @@
+package server
+
+import (
+	"context"
+	"log/slog"
+	"time"
+)
+
+// Clock is the time of the process: the wall time at its start, carried on by the monotonic clock. A step of the system's
+// clock therefore changes nothing while the process runs: stepping back cannot make a window shorter than it is, stepping
+// forward cannot free what is held. Slewing by NTP is followed, it moves both. [Clock.Watch] reports steps; a restart takes
+// the new wall time over. It is safe for concurrent use.
+type Clock struct {
+	start time.Time        // carries the monotonic reading too
+	wall  func() time.Time // the system's clock, for Watch
+}
+
+// NewClock starts a clock at the system's time.
+func NewClock() *Clock { return &Clock{start: time.Now(), wall: time.Now} }
+
+// Now reads the clock. Readings never decrease.
+func (c *Clock) Now() time.Time {
+	// Since reads the monotonic clock only, at half the price of Now.
+	return c.start.Round(0).Add(time.Since(c.start))
+}
+
+// maxStep is how far the two clocks may part before it is called a step.
+const maxStep = time.Second
+
+// Watch logs when the system's clock has been stepped, and by how much. It looks every `every` until ctx ends.
+func (c *Clock) Watch(ctx context.Context, log *slog.Logger, every time.Duration) {
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	var known time.Duration
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		known = c.look(log, known)
+	}
+}
+
+// look compares the clocks and returns how far they are apart; known is what it found the last time.
+func (c *Clock) look(log *slog.Logger, known time.Duration) time.Duration {
+	apart := c.wall().Round(0).Sub(c.Now())
+	if step := apart - known; step.Abs() < maxStep {
+		return known
+	} else if step > 0 {
+		log.Warn("the system's clock was stepped forward; windows keep running on the time of the process", "step", step, "ahead", apart)
+	} else {
+		log.Warn("the system's clock was stepped back; windows keep running on the time of the process", "step", step, "ahead", apart)
+	}
+	return apart
+}

@@ -1,0 +1,141 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"sync"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/health"
+	healthgrpc "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/peer"
+	"google.golang.org/grpc/reflection"
+	"google.golang.org/grpc/status"
+
+	"github.com/sendgate/sendgate/gate"
+	sendgatev1 "github.com/sendgate/sendgate/proto/sendgate/v1"
+)
+
+const (
+	// maxMessage is the largest gRPC message that is read, in bytes: a batch of 10,000 ordinary sends takes about one.
+	maxMessage = 4 << 20
+	// maxStreams is how many calls one connection may have open.
+	maxStreams = 10_000
+)
+
+// grpcServer is the gRPC surface.
+type grpcServer struct {
+	sendgatev1.UnimplementedSendGateServiceServer
+	*service
+	server   *grpc.Server
+	health   *health.Server
+	streams  bound
+	draining chan struct{}
+}
+
+func newGRPC(s *service, maxInFlight int64) *grpcServer {
+	g := &grpcServer{service: s, health: health.NewServer(), draining: make(chan struct{})}
+	g.streams.max = maxInFlight
+	g.server = grpc.NewServer(
+		grpc.MaxRecvMsgSize(maxMessage),
+		grpc.MaxConcurrentStreams(maxStreams),
+		grpc.UnaryInterceptor(g.catchUnary),
+		grpc.StreamInterceptor(g.catchStream),
+	)
+	sendgatev1.RegisterSendGateServiceServer(g.server, g)
+	healthgrpc.RegisterHealthServer(g.server, g.health)
+	g.health.SetServingStatus(sendgatev1.SendGateService_ServiceDesc.ServiceName, healthgrpc.HealthCheckResponse_SERVING)
+	reflection.Register(g.server)
+	return g
+}
+
+// CheckSend answers one check.
+func (g *grpcServer) CheckSend(ctx context.Context, in *sendgatev1.CheckSendRequest) (*sendgatev1.CheckSendResponse, error) {
+	v, f := g.check(ctx, in, grpcCall, g.metrics.grpc)
+	if f != nil {
+		return nil, f
+	}
+	return toCheck(&v), nil
+}
+
+// CheckSendBatch answers many.
+func (g *grpcServer) CheckSendBatch(ctx context.Context, in *sendgatev1.CheckSendBatchRequest) (*sendgatev1.CheckSendBatchResponse, error) {
+	return g.batch(ctx, in, grpcCall)
+}
+
+// CheckSendStream answers for as long as the caller asks, or until the drain begins. It reads on a goroutine of its own, so
+// that an idle stream does not hold the drain up; answering and ending exclude each other, so that no question is charged
+// and then not answered.
+func (g *grpcServer) CheckSendStream(stream grpc.BidiStreamingServer[sendgatev1.CheckSendStreamRequest, sendgatev1.CheckSendStreamResponse]) error {
+	var answering sync.Mutex
+	ended := false
+	done := make(chan error, 1)
+	go func() {
+		defer g.catch(func(err error) { done <- err })
+		for {
+			in, err := stream.Recv()
+			if err != nil {
+				done <- ignoreEOF(err)
+				return
+			}
+			answering.Lock()
+			if ended {
+				answering.Unlock()
+				return
+			}
+			err = stream.Send(g.answer(stream.Context(), in))
+			answering.Unlock()
+			if err != nil {
+				done <- err
+				return
+			}
+		}
+	}()
+	select {
+	case err := <-done:
+		return err
+	case <-g.draining:
+		answering.Lock()
+		defer answering.Unlock()
+		ended = true
+		return status.Error(codes.Unavailable, "the service is shutting down: ask again on a new stream what was not answered")
+	}
+}
+
+func (g *grpcServer) answer(ctx context.Context, in *sendgatev1.CheckSendStreamRequest) *sendgatev1.CheckSendStreamResponse {
+	out := &sendgatev1.CheckSendStreamResponse{Sequence: in.Sequence}
+	if in.Check == nil {
+		out.Error = invalid("check", "the question is empty: write the send to judge").item()
+		return out
+	}
+	v, f := g.check(ctx, in.Check, grpcCall, g.metrics.stream)
+	if f != nil {
+		out.Error = f.item()
+		return out
+	}
+	out.Response = toCheck(&v)
+	return out
+}
+
+// grpcCall tells what a gRPC call's own connection says about the client.
+func grpcCall(ctx context.Context, header string) *gate.Forwarded {
+	f := &gate.Forwarded{OwnCall: true}
+	if p, ok := peer.FromContext(ctx); ok {
+		if tcp, ok := p.Addr.(*net.TCPAddr); ok {
+			f.Peer = tcp.AddrPort().Addr().String()
+		}
+	}
+	setLines(f, header, metadata.ValueFromIncomingContext(ctx, header))
+	return f
+}
+
+func ignoreEOF(err error) error {
+	if errors.Is(err, io.EOF) {
+		return nil
+	}
+	return err
+}

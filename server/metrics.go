@@ -1,0 +1,129 @@
+package server
+
+import (
+	"sync"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"github.com/sendgate/sendgate/gate"
+	"github.com/sendgate/sendgate/limiter"
+)
+
+// metrics are what /metrics tells. No label takes a value that comes from a caller: rules and reasons are words of the
+// policy, the rest are constants. What counts checks is counted on the road itself, not from the ring, so that it is exact.
+type metrics struct {
+	registry *prometheus.Registry
+
+	verdicts [4]prometheus.Counter // by gate.Kind
+	refused  *resolved             // verdict, reason
+	shadow   *resolved             // rule, verdict
+	skipped  *resolved             // rule
+	errors   *resolved             // code
+	shed     prometheus.Counter
+	panics   prometheus.Counter
+
+	grpc, stream, batch, http *surface
+}
+
+// surface is where checks come in.
+type surface struct{ seconds prometheus.Observer }
+
+func newMetrics(version string, g *gate.Gate, store limiter.Store, inFlight func() float64) *metrics {
+	m := &metrics{registry: prometheus.NewRegistry()}
+	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
+		v := prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: "sendgate", Name: name, Help: help}, labels)
+		m.registry.MustRegister(v)
+		return v
+	}
+	verdicts := counter("checks_total", "Answered checks by verdict.", "verdict")
+	for k := gate.Allow; k <= gate.Challenge; k++ {
+		m.verdicts[k] = verdicts.WithLabelValues(k.String())
+	}
+	m.refused = &resolved{vec: counter("refused_total", "Checks that were not allowed, by verdict and reason.", "verdict", "reason")}
+	m.shadow = &resolved{vec: counter("shadow_total", "What rules in shadow mode would have said.", "rule", "verdict")}
+	m.skipped = &resolved{vec: counter("skipped_total", "Charges that a rule could not take and whose fail mode let the send pass.", "rule")}
+	m.errors = &resolved{vec: counter("errors_total", "Checks answered with an error, by gRPC code.", "code")}
+	m.shed = counter("shed_total", "Calls refused because too many were in flight.").WithLabelValues()
+	m.panics = counter("panics_total", "Panics caught in a handler. Each one is a bug.").WithLabelValues()
+
+	seconds := prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		Namespace: "sendgate", Name: "check_seconds", Help: "How long a decision took, without the wire; of an all-or-nothing batch the mean of its items.",
+		Buckets: []float64{1e-6, 2.5e-6, 5e-6, 1e-5, 2.5e-5, 5e-5, 1e-4, 5e-4, 1e-3, 5e-3, 2.5e-2, 0.1, 1},
+	}, []string{"surface"})
+	m.registry.MustRegister(seconds)
+	of := func(name string) *surface { return &surface{seconds.WithLabelValues(name)} }
+	m.grpc, m.stream, m.batch, m.http = of("grpc"), of("stream"), of("batch"), of("http")
+
+	m.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+		&state{version: version, gate: g, store: store, inFlight: inFlight})
+	return m
+}
+
+func (m *metrics) answered(v *gate.Verdict) {
+	m.verdicts[v.Kind].Inc()
+	if v.Kind != gate.Allow {
+		m.refused.with(v.Kind.String(), v.Reason).Inc()
+	}
+	for i := range v.Shadow {
+		m.shadow.with(v.Shadow[i].Rule, v.Shadow[i].Kind.String()).Inc()
+	}
+	for _, rule := range v.Skipped {
+		m.skipped.with(rule, "").Inc()
+	}
+}
+
+func (m *metrics) failed(f *failure) { m.errors.with(f.code.String(), "").Inc() }
+
+// resolved remembers the counters of a vector, so that counting neither hashes labels nor allocates. The second label is
+// left out where the vector has one.
+type resolved struct {
+	vec  *prometheus.CounterVec
+	seen sync.Map // [2]string -> prometheus.Counter
+}
+
+func (r *resolved) with(a, b string) prometheus.Counter {
+	key := [2]string{a, b}
+	if c, ok := r.seen.Load(key); ok {
+		return c.(prometheus.Counter)
+	}
+	labels := key[:1]
+	if b != "" {
+		labels = key[:]
+	}
+	c := r.vec.WithLabelValues(labels...)
+	r.seen.Store(key, c)
+	return c
+}
+
+// state is what is read when somebody scrapes.
+type state struct {
+	version  string
+	gate     *gate.Gate
+	store    limiter.Store
+	inFlight func() float64
+}
+
+// Describe sends nothing: what is collected depends on the policy in force.
+func (s *state) Describe(chan<- *prometheus.Desc) {}
+
+func (s *state) Collect(ch chan<- prometheus.Metric) {
+	tell := func(kind prometheus.ValueType, name, help string, value float64, labels ...string) {
+		var keys, values []string
+		for i := 0; i < len(labels); i += 2 {
+			keys, values = append(keys, labels[i]), append(values, labels[i+1])
+		}
+		ch <- prometheus.MustNewConstMetric(prometheus.NewDesc("sendgate_"+name, help, keys, nil), kind, value, values...)
+	}
+	const gauge, counter = prometheus.GaugeValue, prometheus.CounterValue
+	tell(gauge, "build_info", "The program. Always 1.", 1, "version", s.version)
+	tell(gauge, "policy_info", "The policy in force. Always 1.", 1, "version", s.gate.Policy().Version)
+	tell(gauge, "in_flight", "Calls being answered now.", s.inFlight())
+	tell(counter, "observer_dropped_total", "Answers that no observer was told of, because they came faster than it took them.", float64(s.gate.Stats().Dropped))
+	stats := s.store.Stats()
+	tell(gauge, "store_capacity_keys", "Keys that fit into the store.", float64(stats.Capacity))
+	tell(gauge, "store_occupied_keys", "Places that hold a key, in use or run out.", float64(stats.Occupied))
+	tell(counter, "store_recycled_total", "Keys that had run out and whose place was given to another.", float64(stats.Recycled))
+	tell(counter, "store_full_total", "Charges that found no room, by what their rule said then.", float64(stats.FullOpen), "fail", "open")
+	tell(counter, "store_full_total", "Charges that found no room, by what their rule said then.", float64(stats.FullClosed), "fail", "closed")
+}

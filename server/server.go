@@ -1,0 +1,125 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"github.com/sendgate/sendgate/gate"
+	"github.com/sendgate/sendgate/limiter"
+)
+
+// Options of New.
+type Options struct {
+	// Gate answers. Required. The server does not close it.
+	Gate *gate.Gate
+	// Store is only asked for its statistics. Required.
+	Store limiter.Store
+	// Log gets what an operator should know. Default slog.Default().
+	Log *slog.Logger
+	// Version of the program, for metrics.
+	Version string
+	// GRPC and HTTP are where it listens; either may be nil. Serve closes them.
+	GRPC, HTTP net.Listener
+	// MaxInFlight is how many calls may be answered at a time, and how many streams may be open. Default 4096.
+	MaxInFlight int64
+	// Drain is how long calls in flight may take to finish when the server ends. Default 10s.
+	Drain time.Duration
+}
+
+// Server is the surfaces of one process and their lifetimes.
+type Server struct {
+	options Options
+	service *service
+	grpc    *grpcServer
+	http    *http.Server
+	ready   atomic.Bool
+}
+
+// New makes a server. It answers nothing before Serve.
+func New(o Options) (*Server, error) {
+	if o.Gate == nil || o.Store == nil {
+		return nil, errors.New("server: Options.Gate and Options.Store are required")
+	}
+	if o.Log == nil {
+		o.Log = slog.Default()
+	}
+	if o.MaxInFlight == 0 {
+		o.MaxInFlight = 4096
+	}
+	if o.Drain == 0 {
+		o.Drain = 10 * time.Second
+	}
+	s := &Server{options: o, service: &service{gate: o.Gate, log: o.Log}}
+	s.service.inFlight.max = o.MaxInFlight
+	s.service.metrics = newMetrics(o.Version, o.Gate, o.Store, func() float64 { return float64(s.service.inFlight.now.Load()) })
+	s.grpc = newGRPC(s.service, o.MaxInFlight)
+	s.http = newHTTP(s.service, s.ready.Load)
+	s.http.ErrorLog = slog.NewLogLogger(o.Log.Handler(), slog.LevelWarn)
+	return s, nil
+}
+
+// Serve answers until ctx ends, then drains: first it says that it is not ready any more, then it takes no new connections,
+// lets what is in flight finish for at most Options.Drain, and cuts off the rest. It returns an error only if a listener
+// failed.
+func (s *Server) Serve(ctx context.Context) error {
+	failed := make(chan error, 2)
+	running := 0
+	if l := s.options.GRPC; l != nil {
+		running++
+		go func() { failed <- s.grpc.server.Serve(l) }()
+	}
+	if l := s.options.HTTP; l != nil {
+		running++
+		go func() { failed <- ignoreClosed(s.http.Serve(l)) }()
+	}
+	s.ready.Store(true)
+
+	var err error
+	select {
+	case <-ctx.Done():
+	case err = <-failed:
+		running--
+	}
+	s.drain()
+	for ; running > 0; running-- {
+		err = errors.Join(err, <-failed)
+	}
+	return err
+}
+
+func (s *Server) drain() {
+	s.ready.Store(false)
+	s.grpc.health.Shutdown()
+	close(s.grpc.draining)
+
+	ctx, cancel := context.WithTimeout(context.Background(), s.options.Drain)
+	defer cancel()
+	late := context.AfterFunc(ctx, func() {
+		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+			s.options.Log.Warn("calls were still in flight at the end of the drain and are cut off", "after", s.options.Drain)
+			s.grpc.server.Stop()
+		}
+	})
+	defer late()
+	httpDone := make(chan struct{})
+	go func() {
+		defer close(httpDone)
+		if s.http.Shutdown(ctx) != nil {
+			s.http.Close()
+		}
+	}()
+	s.grpc.server.GracefulStop()
+	<-httpDone
+}
+
+func ignoreClosed(err error) error {
+	if errors.Is(err, http.ErrServerClosed) {
+		return nil
+	}
+	return err
+}
