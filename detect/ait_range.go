@@ -13,9 +13,9 @@ const (
 	hitScale      = 4096 // hits are kept in 16 bits
 )
 
-// ranges checks the blocks of the five ranges of the number, and where the send is evidence, counts it. It says whether
-// people verified in the ranges of four or five digits.
-func (o *observation) ranges(counts, familiar bool, row *session) (inhabited bool) {
+// ranges checks the blocks of the five ranges of the number, and where the send is evidence, counts it. It returns in
+// which of the ranges of four, five and six digits people have verified, as bits.
+func (o *observation) ranges(counts, familiar bool, row *session) (inhabited uint8) {
 	e, now := o.e, o.now
 	peer := fingerprint(o.keys.address)
 	for i, h := range o.keys.ranges {
@@ -36,11 +36,8 @@ func (o *observation) ranges(counts, familiar bool, row *session) (inhabited boo
 			l.Unlock()
 			continue
 		}
-		switch scope {
-		case ScopeRange4:
-			inhabited = inhabited || c.verified >= 2
-		case ScopeRange5:
-			inhabited = inhabited || c.verified >= 3
+		if scope >= ScopeRange4 && c.verified >= inhabitedBy {
+			inhabited |= 1 << (scope - ScopeRange4)
 		}
 		expected := o.rangePace(&c.evidence)
 		if e.blocked(&c.evidence, k, h, now, expected, scope == ScopeOperator) {
@@ -125,7 +122,7 @@ func (o *observation) adviseRange(c *evidence, scope Scope, familiar, before boo
 	a := Challenge
 	switch scope {
 	case ScopeRange2, ScopeRange3:
-		if c.confirmed && !(familiar && c.verified >= 2) {
+		if c.confirmed && !(familiar && c.verified >= 1) {
 			a = Deny
 		}
 	case ScopeRange4, ScopeRange5:

@@ -10,7 +10,7 @@ const (
 	probation      = 3.5 // below the threshold
 	renewal        = hour
 	renewalPattern = 4 // attempts above this many times the expectation renew
-	outcomeCap     = 3 * threshold
+	outcomeCap     = 2 * threshold // more would only take longer to undo
 )
 
 // trip puts a block on a cell, which is locked.
@@ -56,7 +56,6 @@ func (e *Engine) blocked(c *evidence, k *keep, hash uint64, now tick, expected f
 			return false
 		}
 		c.until = now + renewal
-		c.outcome = min(c.outcome, outcomeCap)
 	}
 	if k != nil {
 		pin(k, c.until)

@@ -101,7 +101,11 @@ const (
 
 // More of the same.
 const (
-	sessionNarrow = 1 << iota // a narrow scope explains it: broader ones do not hear of it
+	sessionNarrow     = 1 << iota // a narrow block stopped it: broader ones do not hear of it
+	sessionInhabited4             // people had verified in the range of four digits; the next two are five and six
+	sessionInhabited5
+	sessionInhabited6
+	sessionStrange // the block on its class stopped it: wide ranges do not hear of it
 )
 
 // class is how much is known of who asks.

@@ -19,7 +19,11 @@ type country struct {
 	controlT           tick
 	pace               float64 // sessions, fading over a day
 	paceT              tick
-	strangers          [watched]evidence
+	// Inhabited ranges: of the sessions of new numbers that verified, the portion that fell into a range of four, five, six
+	// masked digits where others had verified before.
+	cover     [3]float32
+	covered   float32 // how many were seen, up to coverWeight
+	strangers [watched]evidence
 }
 
 const (
@@ -60,6 +64,32 @@ func (c *country) count(now tick) {
 	c.sessions++
 	c.pace = c.pace*decay(now.since(c.paceT), day) + 1
 	c.paceT = max(c.paceT, now)
+}
+
+const (
+	coverWeight = 200
+	coverEnough = .85
+	inhabitedBy = 2 // verified sessions
+)
+
+// uncover learns from a new number that verified how well each width tells where people are.
+func (c *country) uncover(inhabited uint8) {
+	c.covered = min(c.covered+1, coverWeight)
+	for i := range c.cover {
+		in := float32(inhabited >> i & 1)
+		c.cover[i] += (in - c.cover[i]) / c.covered
+	}
+}
+
+// telling is the narrowest width (0 is four masked digits, 2 is six) at which most honest new numbers fall into ranges where
+// people are. Countries differ: by how long their numbers are, and by how much of their traffic is seen here.
+func (c *country) telling() uint8 {
+	for i, x := range c.cover[:2] {
+		if x >= coverEnough {
+			return uint8(i)
+		}
+	}
+	return 2
 }
 
 // healthy says that known numbers verify as they should.

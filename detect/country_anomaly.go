@@ -6,7 +6,10 @@ import "math"
 // hard to have at once: a number that verified before, an address whose provider did, a range where people verified. So the
 // regular users, who verify, neither hide the attack nor suffer from it. A country is only ever challenged, never denied, and
 // people with a known number from a familiar address are not even that.
-const strangersExtra = 2.
+const (
+	strangersExtra = 2.
+	strangersCap   = 8. // so that some fifty honest sessions end the block
+)
 
 // strangers checks the block on the sender's class.
 func (o *observation) strangers() {
@@ -49,7 +52,7 @@ func (e *Engine) judgeStrangers(c *country, s *session, ok bool, now tick) {
 		return
 	}
 	x.sessions++
-	add(&x.outcome, fail)
+	x.outcome = min(x.outcome+float32(fail), threshold+strangersCap)
 	if x.until == never && x.outcome >= threshold+strangersExtra {
 		kind := CountryAnomaly
 		if s.class == knownStrange {

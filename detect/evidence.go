@@ -77,6 +77,9 @@ func (e *Engine) judge(s *session, ok bool, now tick) {
 	}
 	if ok {
 		c.verified++
+		if s.state&(sessionKnown|sessionRanged) == sessionRanged {
+			c.uncover(s.more >> 1)
+		}
 	}
 	if s.state&sessionStopped == 0 && s.class.familiar() || ok {
 		c.learn(ok, ok && s.state&sessionFailed != 0)
@@ -100,7 +103,7 @@ func (s *session) net() network {
 func (e *Engine) judgeRanges(end *ending, k *keys) {
 	for i, h := range k.ranges {
 		scope := ScopeRange2 + Scope(i)
-		if scope >= ScopeRange5 && end.s.more&sessionNarrow != 0 && !end.ok {
+		if scope >= ScopeRange5 && end.s.more&(sessionNarrow|sessionStrange) != 0 && !end.ok {
 			return
 		}
 		l := e.ranges.lock(h)
@@ -148,6 +151,12 @@ func (e *Engine) judgeAddresses(end *ending, k *keys) {
 			if x.probed() {
 				kind = Enumeration
 			}
+			if !end.ok && x.shared() && end.s.class >= knownStrange {
+				// What strangers do on a carrier's gateway is told from what its people do by the country's classes.
+				touch(kp, end.now, x.worth())
+				l.Unlock()
+				continue
+			}
 			if x.weigh(end, 0) {
 				if x.outcome < released {
 					e.lift(&x.evidence, h)
@@ -168,7 +177,7 @@ const released = 3
 func (x *evidence) weigh(end *ending, hit float64) bool {
 	if !end.ok {
 		x.compose += float32(end.evidence)
-		x.outcome += float32(end.evidence)
+		x.outcome = min(x.outcome+float32(end.evidence), outcomeCap)
 		x.failures++
 		return false
 	}

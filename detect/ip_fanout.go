@@ -101,13 +101,18 @@ func (o *observation) addressBlocks(known bool) {
 		if c != nil && o.e.blocked(&c.evidence, k, x.hash, o.now, 1, false) {
 			// A carrier's gateway is shared with people who verify. They are challenged, not denied, for what one of them does.
 			a := Deny
-			if !c.confirmed || c.verified >= sharedVerified && float64(c.verified) >= sharedPortion*float64(c.sessions) {
+			if !c.confirmed || c.shared() {
 				a = Challenge
 			}
 			o.advise(a, o.e.signal(c.kind, o.net.subject(x.scope), &c.evidence, float64(c.outcome), threshold, 1), c.until, true)
 		}
 		l.Unlock()
 	}
+}
+
+// shared says that people verify at an address as a matter of course.
+func (c *evidence) shared() bool {
+	return c.verified >= sharedVerified && float64(c.verified) >= sharedPortion*float64(c.sessions)
 }
 
 // trusted says that a provider's addresses have verified numbers of a country, not just by the way.

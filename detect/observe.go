@@ -15,6 +15,7 @@ type observation struct {
 	sessions uint32
 	verified float64
 	pace     float64
+	telling  uint8 // see country.telling
 }
 
 // undo is what Denied needs to take a send back.
@@ -80,17 +81,22 @@ func (o *observation) number(h uint64) {
 	repeat := n.ranged != never && now.since(n.ranged) < day
 	o.country(begins)
 	row := session{number: o.s.Number, network: o.net.bits, start: now, country: o.s.Country}
-	inhabited := true
+	inhabited := uint8(7)
 	if !known {
 		inhabited = o.ranges(begins && !repeat, familiar, &row)
 	}
-	o.class = classOf(known, familiar || known && n.owns(origin) || !o.net.set, inhabited)
+	o.class = classOf(known, familiar || known && n.owns(origin) || !o.net.set, inhabited>>o.telling&1 != 0)
 	row.class = o.class
+	row.more = inhabited << 1
 	o.addressBlocks(known)
 	if o.r.Advice.Stops() && !broad(o.r.Scope) {
 		row.more |= sessionNarrow
 	}
+	stopped := o.r.Advice.Stops()
 	o.strangers()
+	if !stopped && o.r.Advice.Stops() {
+		row.more |= sessionStrange
+	}
 	if begins {
 		o.begin(n, row, known, repeat)
 	}
@@ -125,7 +131,7 @@ func (o *observation) country(begins bool) {
 	if begins {
 		c.count(o.now)
 	}
-	o.sessions, o.verified, o.pace = c.sessions, c.verified, c.pace
+	o.sessions, o.verified, o.pace, o.telling = c.sessions, c.verified, c.pace, c.telling()
 	c.mu.Unlock()
 }
 
