@@ -2,7 +2,7 @@
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run build test bench generate lint fuzz clean fmt vet staticcheck nested proto real
+.PHONY: help run build test bench generate lint fuzz clean fmt vet staticcheck nested proto real tools
 .DELETE_ON_ERROR:
 
 # Programs that tests run against; one word each, see tools/real.sh.
@@ -19,6 +19,7 @@ LOAD ?=
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 BIN     := .tools/bin
 PROTOC  := $(addprefix $(BIN)/,buf protoc-gen-go protoc-gen-go-grpc protoc-gen-connect-go)
+TOOLS   := $(PROTOC) $(addprefix $(BIN)/,staticcheck benchstat grpcurl)
 export PATH := $(CURDIR)/$(BIN):$(PATH):/usr/sbin
 
 help: ## this list
@@ -76,6 +77,8 @@ real: ## install the real programs tests run against (redis-server, nginx, envoy
 install-%: ## one of them: make install-envoy
 	@tools/real.sh $*
 
+tools: $(TOOLS) ## every tool into .tools/bin: buf, grpcurl, benchstat ...
+
 clean: ## remove what was built; keeps .tools and the state in data/
 	rm -rf bin bench/results/*.txt
 
@@ -87,7 +90,6 @@ $(BIN)/protoc-gen-connect-go: PKG := connectrpc.com/connect/cmd/protoc-gen-conne
 $(BIN)/staticcheck:           PKG := honnef.co/go/tools/cmd/staticcheck
 $(BIN)/benchstat:             PKG := golang.org/x/perf/cmd/benchstat
 $(BIN)/grpcurl:               PKG := github.com/fullstorydev/grpcurl/cmd/grpcurl
-TOOLS := $(PROTOC) $(addprefix $(BIN)/,staticcheck benchstat grpcurl)
 $(TOOLS): tools/go.mod tools/go.sum
 	@echo "building $(@F)"
 	@mkdir -p $(BIN)

@@ -69,7 +69,7 @@ func parse(args []string) (settings, error) {
 	f.DurationVar(&s.timeout, "timeout", 5*time.Second, "when an answer that has not come is an error")
 	f.IntVar(&s.callers, "callers", 16, "closed: how many ask at the same time")
 	f.IntVar(&s.conns, "conns", 2, "connections to share")
-	f.IntVar(&s.rounds, "rounds", 5, "closed: how often to change between the two")
+	f.IntVar(&s.rounds, "rounds", 20, "closed: how often to change between the two")
 	f.Uint64Var(&s.traffic.Numbers, "numbers", 1_000_000, "different numbers")
 	f.Uint64Var(&s.traffic.Clients, "clients", 200_000, "different client addresses")
 	f.Uint64Var(&s.traffic.Accounts, "accounts", 64, "different accounts; 0: name none")
