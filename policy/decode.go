@@ -41,9 +41,9 @@ type decoder struct {
 	at map[string]*yaml.Node
 }
 
-// bad notes a problem. It does nothing for a default value, which has no place in the file and is right by test.
+// bad notes a problem.
 func (d *decoder) bad(n *yaml.Node, path, format string, args ...any) {
-	d.problems = append(d.problems, Problem{File: d.file, Line: n.Line, Column: n.Column, Field: path, Message: fmt.Sprintf(format, args...)})
+	d.problems = append(d.problems, Problem{File: d.file, Line: n.Line, Column: n.Column, Field: maskDigits(path), Message: fmt.Sprintf(format, args...)})
 }
 
 // badAt is bad for a path that was read before; where the key itself is not written, its nearest parent is named.
@@ -126,7 +126,7 @@ func (d *decoder) plain(n *yaml.Node, path string, kind yaml.Kind, want string) 
 		return false
 	}
 	if isNull(n) {
-		d.bad(n, path, "there is no value: write %s, or leave the key out", want)
+		d.bad(n, path, "there is no value: write %s", want)
 		return false
 	}
 	if n.Kind != kind {
@@ -174,6 +174,8 @@ func (d *decoder) object(n *yaml.Node, path string, fields []field, partial bool
 	for _, f := range fields {
 		under := join(path, f.name)
 		switch v := written[f.name]; {
+		case v != nil && isNull(v) && f.initial != required:
+			d.bad(v, under, "there is no value: write %s, or leave the key out", f.value.words())
 		case v != nil:
 			d.at[under] = v
 			f.value.read(d, v, under)
@@ -184,13 +186,6 @@ func (d *decoder) object(n *yaml.Node, path string, fields []field, partial bool
 			f.value.read(d, parseInitial(f.initial), under)
 		}
 	}
-}
-
-func remedy(word string, names []string) string {
-	if s := suggest(word, names); s != "" {
-		return s
-	}
-	return ": write " + list(names)
 }
 
 // keys returns the values of a mapping by key, and notes keys that are written twice or are no words.
@@ -231,8 +226,15 @@ func element(path string, i int) string { return path + "[" + strconv.Itoa(i) + 
 
 // words is what to write, for messages.
 func (v value) words() string {
-	if v.bounds == "" {
-		return "a " + v.kind
+	article := "a "
+	if strings.ContainsRune("aeiou", rune(v.kind[0])) {
+		article = "an "
+	}
+	switch {
+	case v.bounds == "":
+		return article + v.kind
+	case v.bounds[0] >= '0' && v.bounds[0] <= '9':
+		return article + v.kind + " of " + v.bounds
 	}
 	return v.bounds
 }
@@ -260,7 +262,7 @@ func oneOrMore[T comparable](dst *[]T, one func(*T) value) value {
 		before := len(d.problems)
 		if n.Kind == yaml.SequenceNode {
 			if many.read(d, n, path); len(n.Content) == 0 && len(d.problems) == before {
-				d.bad(n, path, "the list is empty: write %s, or leave the key out", v.words())
+				d.bad(n, path, "the list is empty: write %s", v.words())
 			}
 		} else {
 			*dst = make([]T, 1)
@@ -339,7 +341,7 @@ func choice[T ~string](dst *T, words ...T) value {
 	}
 	return scalar("word", list(names), func(text string, _ bool) error {
 		if !slices.Contains(names, text) {
-			return fmt.Errorf("unknown value %s%s: write %s", quote(text), suggest(text, names), list(names))
+			return fmt.Errorf("unknown value %s%s", quote(text), remedy(text, names))
 		}
 		*dst = T(text)
 		return nil

@@ -56,7 +56,7 @@ func entry(dst *Entry) value {
 		}
 		p, err := parsePrefix(text)
 		if err == nil && p.Bits() == 0 {
-			return fmt.Errorf("%s is every address: write a narrower CIDR", quote(text))
+			return fmt.Errorf("%s is every address: write a narrower CIDR", p)
 		}
 		dst.Address = p
 		return err

@@ -28,6 +28,9 @@ func (d *decoder) judge(p *Policy) {
 
 // judgeClientAddress asks the package that will use it. It tells a line a problem, the key first.
 func (d *decoder) judgeClientAddress(p *Policy) {
+	if slices.ContainsFunc(d.problems, func(b Problem) bool { return strings.HasPrefix(b.Field, "client_address.") }) {
+		return
+	}
 	if _, err := clientip.New(p.ClientAddress.Config()); err != nil {
 		for line := range strings.Lines(err.Error()) {
 			key, _, _ := strings.Cut(line, " ")
@@ -70,7 +73,7 @@ func (d *decoder) judgeFailModes(p *Policy) {
 		mode, named := p.failModes[name]
 		names = append(names, name)
 		switch {
-		case *own != "" && named && *own != *mode:
+		case *own != "" && named && *own != *mode && d.at[path+".fail_mode"] != nil:
 			d.badAt(path+".fail_mode", "fail_mode.%s says %s and this says %s: keep one of them", name, *mode, *own)
 		case *own == "" && named:
 			*own = *mode

@@ -26,18 +26,18 @@ type Send struct {
 
 // Match picks sends. Each field that is not empty must hold the send's value; an empty Match picks every send.
 type Match struct {
-	Account    []string
-	Subaccount []string
-	Endpoint   []string
-	Channel    []string
-	Purpose    []string
+	Account    []string `json:",omitempty"`
+	Subaccount []string `json:",omitempty"`
+	Endpoint   []string `json:",omitempty"`
+	Channel    []string `json:",omitempty"`
+	Purpose    []string `json:",omitempty"`
 	// Country holds ISO 3166-1 alpha-2 codes, and ZZ for numbers without a country.
-	Country []string
+	Country []string `json:",omitempty"`
 	// NumberType holds the names of [phone.Type].
-	NumberType []string
+	NumberType []string `json:",omitempty"`
 	// KnownGood and ChallengePassed are nil when it does not matter.
-	KnownGood       *bool
-	ChallengePassed *bool
+	KnownGood       *bool `json:",omitempty"`
+	ChallengePassed *bool `json:",omitempty"`
 }
 
 // dimension is one thing a Match can ask about.

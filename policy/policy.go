@@ -106,8 +106,8 @@ type Limit struct {
 	// CountDenied charges this limit for sends that are denied too.
 	CountDenied bool
 	FailMode    FailMode
-	Match       Match
-	Unless      Match
+	Match       Match `json:",omitzero"`
+	Unless      Match `json:",omitzero"`
 
 	// NotAccounts have a limit of this name of their own, or have it off, and are not judged by this one.
 	NotAccounts []string

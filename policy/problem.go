@@ -2,6 +2,7 @@ package policy
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -53,32 +54,15 @@ func quote(s string) string {
 	return fmt.Sprintf("%q", maskDigits(s))
 }
 
+var digitRuns = regexp.MustCompile(`[0-9](?:[ .()-]*[0-9]){6,}`)
+
 // maskDigits replaces what may be a phone number, that is 7 or more digits with nothing but separators between them.
 func maskDigits(s string) string {
-	var b strings.Builder
-	for i := 0; i < len(s); {
-		j, digits := i, 0
-		for ; j < len(s) && strings.IndexByte("0123456789 -().", s[j]) >= 0; j++ {
-			if s[j] >= '0' && s[j] <= '9' {
-				digits++
-			}
-		}
-		switch {
-		case digits >= 7:
-			b.WriteString("***")
-		case j > i:
-			b.WriteString(s[i:j])
-		default:
-			j = i + 1
-			b.WriteByte(s[i])
-		}
-		i = j
-	}
-	return b.String()
+	return digitRuns.ReplaceAllString(s, "***")
 }
 
-// suggest is ` (did you mean "x"?)` for the nearest of the known words, or nothing when none is near.
-func suggest(word string, known []string) string {
+// remedy is what to write for a word that is not one of those known: the nearest if one is near, else all of them.
+func remedy(word string, known []string) string {
 	best, at := len(word)/3+2, ""
 	for _, k := range known {
 		if d := distance(strings.ToLower(word), k); d < best {
@@ -86,9 +70,9 @@ func suggest(word string, known []string) string {
 		}
 	}
 	if at == "" {
-		return ""
+		return ": write " + list(known)
 	}
-	return fmt.Sprintf(", did you mean %q?", at)
+	return fmt.Sprintf(": did you mean %q?", at)
 }
 
 // distance is the Levenshtein distance with swaps of neighbours. Words are cut to 64 bytes: a key is never longer.

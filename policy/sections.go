@@ -43,8 +43,8 @@ type Spend struct {
 	OnLimit             Action
 	Mode                Mode
 	FailMode            FailMode
-	Match               Match
-	Unless              Match
+	Match               Match `json:",omitzero"`
+	Unless              Match `json:",omitzero"`
 
 	path string
 }

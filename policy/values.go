@@ -40,19 +40,23 @@ const (
 )
 
 func integer[T ~int | ~int64](dst *T, low, high T) value {
-	return scalar("number", fmt.Sprintf("%d to %d", low, high), func(text string, quoted bool) error {
+	bounds := fmt.Sprintf("%d to %d", low, high)
+	if low == high {
+		bounds = fmt.Sprint(low)
+	}
+	return scalar("number", bounds, func(text string, quoted bool) error {
 		if quoted {
 			return fmt.Errorf("%s is text: write the number without quotes", quote(text))
 		}
 		if !integerPattern.MatchString(text) {
-			return fmt.Errorf("%s is not a whole number: write digits only, %d to %d", quote(text), low, high)
+			return fmt.Errorf("%s is not a whole number: write digits only, %s", quote(text), bounds)
 		}
 		n, err := strconv.ParseInt(text, 10, 64)
 		switch {
 		case err != nil && text[0] != '-', err == nil && T(n) > high:
-			return fmt.Errorf("%s is too much: write %d to %d", quote(text), low, high)
+			return fmt.Errorf("%s is too much: write %s", quote(text), bounds)
 		case err != nil, T(n) < low:
-			return fmt.Errorf("%s is too little: write %d to %d", quote(text), low, high)
+			return fmt.Errorf("%s is too little: write %s", quote(text), bounds)
 		}
 		*dst = T(n)
 		return nil
@@ -113,7 +117,13 @@ func parseDuration(text string) (time.Duration, error) {
 	return days + d, nil
 }
 
-func cut(s string) string { return s[:min(len(s), 6)] }
+// cut is text that goes into a remedy: the number without its unit, or an example where it is too long to be meant.
+func cut(s string) string {
+	if len(s) > 6 {
+		return "60"
+	}
+	return s
+}
 
 // formatDuration writes a duration as a policy would: 366d, 30m, 90s.
 func formatDuration(d time.Duration) string {
@@ -209,7 +219,7 @@ func parsePrefix(text string) (netip.Prefix, error) {
 	case p.Addr().Is4In6():
 		return netip.Prefix{}, errors.New("an IPv4 range in IPv6 spelling: write it as IPv4, such as 10.0.0.0/8")
 	case p != p.Masked():
-		return netip.Prefix{}, fmt.Errorf("%s has bits behind its prefix: write %s", quote(text), p.Masked())
+		return netip.Prefix{}, fmt.Errorf("%s has bits behind its prefix: write %s", p, p.Masked())
 	}
 	return p, nil
 }
