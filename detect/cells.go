@@ -105,6 +105,7 @@ const (
 	sessionInhabited4             // people had verified in the range of four digits; the next two are five and six
 	sessionInhabited5
 	sessionInhabited6
+	sessionSprayed // it was stopped because codes are guessed
 	sessionStrange // the block on its class stopped it: wide ranges do not hear of it
 )
 
@@ -118,6 +119,7 @@ const (
 	newElsewhere              // a new number from a familiar address into a range where nobody verified
 	newStrange                // a new number from a strange address into a range where people verified
 	newNowhere                // neither
+	guessed                   // any number that had wrong codes, while guessing goes on
 	classes
 )
 
@@ -125,7 +127,7 @@ const (
 const watched = int(classes - knownStrange)
 
 var classNames = [classes]string{"known numbers", "new numbers", "known numbers from strange addresses",
-	"new numbers in unused ranges", "new numbers from strange addresses", "new numbers in unused ranges from strange addresses"}
+	"new numbers in unused ranges", "new numbers from strange addresses", "new numbers in unused ranges from strange addresses", "numbers with wrong codes"}
 
 // familiar says that the address block verified before, or its provider did for this country.
 func (c class) familiar() bool { return c == knownHome || c == newHome || c == newElsewhere }

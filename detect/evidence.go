@@ -1,9 +1,9 @@
 package detect
 
 // mature is how long a session has to verify before it counts as failed.
-const mature = 90 * second
+const mature = 60 * second
 
-// judgeDue counts sessions that are 90 seconds old and not verified. One caller at a time does it for all, a few sessions a
+// judgeDue counts sessions that are a minute old and not verified. One caller at a time does it for all, a few sessions a
 // call, so no call pays for a long silence.
 func (e *Engine) judgeDue(now tick) {
 	r := &e.sessions
@@ -85,6 +85,13 @@ func (e *Engine) judge(s *session, ok bool, now tick) {
 		c.learn(ok, ok && s.state&sessionFailed != 0)
 	}
 	c.mu.Unlock()
+	if s.state&sessionFailed == 0 {
+		if !ok && s.more&sessionSprayed != 0 {
+			e.guess(s.country, guessHit, now)
+		} else {
+			e.guess(s.country, -guessMiss, now)
+		}
+	}
 	if ok && k.origin != 0 {
 		l := e.origins.lock(k.origin)
 		if x, kp, _ := e.origins.get(k.origin, now); x != nil {
@@ -151,7 +158,7 @@ func (e *Engine) judgeAddresses(end *ending, k *keys) {
 			if x.probed() {
 				kind = Enumeration
 			}
-			if !end.ok && x.shared() && end.s.class >= knownStrange {
+			if !end.ok && x.shared() && (end.s.class >= knownStrange || end.s.more&sessionNarrow != 0) {
 				// What strangers do on a carrier's gateway is told from what its people do by the country's classes.
 				touch(kp, end.now, x.worth())
 				l.Unlock()

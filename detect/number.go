@@ -14,7 +14,7 @@ func (n *numberCell) fade(now tick) {
 		n.victim *= float32(decay(passed, 12*hour))
 	}
 	if n.failed != 0 {
-		n.failed *= float32(decay(passed, 6*hour))
+		n.failed *= float32(decay(passed, bruteFade))
 	}
 	n.scored = max(n.scored, now)
 }

@@ -93,6 +93,9 @@ func (o *observation) number(h uint64) {
 		row.more |= sessionNarrow
 	}
 	stopped := o.r.Advice.Stops()
+	if o.sprayed(n) {
+		row.more |= sessionSprayed
+	}
 	o.strangers()
 	if !stopped && o.r.Advice.Stops() {
 		row.more |= sessionStrange
@@ -164,7 +167,7 @@ func (o *observation) begin(n *numberCell, row session, known, repeat bool) {
 	if o.r.Advice.Stops() {
 		row.state |= sessionStopped
 	}
-	n.start, n.session = o.now, 0
+	n.start, n.session, n.wrong = o.now, 0, 0
 	o.r.undo.began = true
 	o.r.undo.row = row
 	if o.r.Advice < Delay || o.r.Advice == Challenge {
