@@ -195,10 +195,10 @@ func (g *Gate) plan(r *rules, s *scratch) error {
 	s.charges = s.charges[:0]
 	for _, c := range s.plan.Enforced {
 		if l := &r.limits[c.Limit]; s.event.Cost > l.N {
-			var bad InvalidError
+			var bad violations
 			bad.add("cost", "COST_INVALID", fmt.Sprintf("%d can never fit rule %q, which allows %d in %s: split the message or raise the limit",
 				s.event.Cost, l.Name, l.N, l.Window))
-			return &bad
+			return bad.err()
 		}
 		s.charges = append(s.charges, s.charge(r, c))
 	}

@@ -60,16 +60,19 @@ const (
 
 // canonical brings a request to its one spelling. Everything that is wrong is told at once.
 func (r *rules) canonical(req *Request, send *policy.Send) error {
-	var bad InvalidError
+	var bad violations
 	*send = policy.Send{
 		Account: req.Account, Subaccount: req.Subaccount, Endpoint: req.Endpoint, Channel: req.Channel, Purpose: req.Purpose,
 	}
-	if _, known := r.policy.Accounts[req.Account]; !known && req.Account != "" && len(r.policy.Accounts) > 0 {
+	region := r.policy.Numbers.DefaultRegion
+	if account, known := r.policy.Accounts[req.Account]; known && account.DefaultRegion != "" {
+		region = account.DefaultRegion
+	} else if !known && req.Account != "" && len(r.policy.Accounts) > 0 {
 		bad.add("account", "ACCOUNT_UNKNOWN", "the policy names accounts and this is none of them: write one that it names")
 	}
 	if len(req.Number) > maxNumber {
 		bad.add("number", "NUMBER_INVALID", tooLong(maxNumber))
-	} else if number, err := phone.Parse(req.Number, ""); err != nil {
+	} else if number, err := phone.Parse(req.Number, region); err != nil {
 		bad.add("number", "NUMBER_INVALID", err.Error())
 	} else {
 		send.Number = number
@@ -100,20 +103,18 @@ func (r *rules) canonical(req *Request, send *policy.Send) error {
 		bad.add("cost", "COST_INVALID", fmt.Sprintf("%d: must be at least 1; leave it out to charge 1", req.Cost))
 	}
 	bad.attributes(req.Attributes)
-	if len(bad.Violations) > 0 {
-		return &bad
-	}
-	return nil
+	return bad.err()
 }
 
 // client finds the client address. The zero Addr means that there is none.
-func (r *rules) client(req *Request, bad *InvalidError) netip.Addr {
+func (r *rules) client(req *Request, bad *violations) netip.Addr {
 	if len(req.ClientAddress) > maxAddress {
 		bad.add("client_address", "CLIENT_ADDRESS_INVALID", tooLong(maxAddress))
 		return netip.Addr{}
 	}
 	if req.ClientAddress != "" {
-		return bad.address("client_address")(r.resolver.Resolve(netip.Addr{}, req.ClientAddress, nil))
+		addr, err := r.resolver.Resolve(netip.Addr{}, req.ClientAddress, nil)
+		return bad.address("client_address", addr, err)
 	}
 	f := req.Forwarded
 	if f == nil {
@@ -127,7 +128,8 @@ func (r *rules) client(req *Request, bad *InvalidError) netip.Addr {
 		lines = f.Forwarded
 	}
 	if f.Peer == "" && !f.OwnCall {
-		return bad.address("forwarded")(r.lastHopTrusted.Resolve(netip.Addr{}, "", lines))
+		addr, err := r.lastHopTrusted.Resolve(netip.Addr{}, "", lines)
+		return bad.address("forwarded", addr, err)
 	}
 	var peer netip.Addr
 	if f.Peer != "" {
@@ -135,9 +137,11 @@ func (r *rules) client(req *Request, bad *InvalidError) netip.Addr {
 			bad.add("forwarded.peer", "CLIENT_ADDRESS_INVALID", tooLong(maxAddress))
 			return netip.Addr{}
 		}
-		peer = bad.address("forwarded.peer")(r.resolver.Resolve(netip.Addr{}, f.Peer, nil))
+		addr, err := r.resolver.Resolve(netip.Addr{}, f.Peer, nil)
+		peer = bad.address("forwarded.peer", addr, err)
 	}
-	addr := bad.address("forwarded")(r.resolver.Resolve(peer, "", lines))
+	addr, err := r.resolver.Resolve(peer, "", lines)
+	addr = bad.address("forwarded", addr, err)
 	if f.OwnCall && (addr == peer || r.resolver.Trusted(addr)) {
 		return netip.Addr{} // the service that asks, or one of our own machines: nobody's client
 	}
@@ -179,44 +183,56 @@ func (e *InvalidError) Error() string {
 	return text
 }
 
-func (e *InvalidError) add(field, reason, description string) {
-	e.Violations = append(e.Violations, Violation{Field: field, Reason: reason, Description: description})
+// violations collects what is wrong with a request.
+type violations []Violation
+
+func (b *violations) add(field, reason, description string) {
+	*b = append(*b, Violation{Field: field, Reason: reason, Description: description})
+}
+
+// err is nil if nothing is wrong.
+func (b *violations) err() error {
+	if len(*b) == 0 {
+		return nil
+	}
+	return &InvalidError{Violations: *b}
 }
 
 // name checks a free text that becomes part of a key or a log line.
-func (e *InvalidError) name(field, value string) {
+func (b *violations) name(field, value string) {
 	switch {
 	case len(value) > maxName:
-		e.add(field, "NAME_INVALID", tooLong(maxName))
+		b.add(field, "NAME_INVALID", tooLong(maxName))
 	case !utf8.ValidString(value):
-		e.add(field, "NAME_INVALID", "not UTF-8: write text")
+		b.add(field, "NAME_INVALID", "not UTF-8: write text")
 	}
 }
 
-func (e *InvalidError) attributes(attributes map[string]string) {
+func (b *violations) attributes(attributes map[string]string) {
 	if len(attributes) > maxAttributes {
-		e.add("attributes", "ATTRIBUTES_INVALID", fmt.Sprintf("%d of them: write at most %d", len(attributes), maxAttributes))
+		b.add("attributes", "ATTRIBUTES_INVALID", fmt.Sprintf("%d of them: write at most %d", len(attributes), maxAttributes))
 		return
 	}
 	for k, v := range attributes {
 		if k == "" || len(k) > maxAttrKey || len(v) > maxAttrValue {
-			e.add("attributes", "ATTRIBUTES_INVALID", fmt.Sprintf("write keys of 1 to %d bytes and values of at most %d", maxAttrKey, maxAttrValue))
+			b.add("attributes", "ATTRIBUTES_INVALID", fmt.Sprintf("write keys of 1 to %d bytes and values of at most %d", maxAttrKey, maxAttrValue))
 			return
 		}
 	}
 }
 
 // address takes the answer of a resolver: no address is no error, the policy decides about it.
-func (e *InvalidError) address(field string) func(netip.Addr, error) netip.Addr {
-	return func(addr netip.Addr, err error) netip.Addr {
-		var wrong *clientip.AddrError
-		switch {
-		case err == nil || errors.Is(err, clientip.ErrNone):
-		case errors.As(err, &wrong):
-			e.add(field, "CLIENT_ADDRESS_INVALID", wrong.Reason)
-		default:
-			e.add(field, "CLIENT_ADDRESS_INVALID", "not an IP address: write an address like 203.0.113.7 or 2001:db8::7")
-		}
-		return addr
+func (b *violations) address(field string, addr netip.Addr, err error) netip.Addr {
+	if err != nil && !errors.Is(err, clientip.ErrNone) {
+		b.add(field, "CLIENT_ADDRESS_INVALID", addressError(err))
 	}
+	return addr
+}
+
+func addressError(err error) string {
+	var wrong *clientip.AddrError
+	if errors.As(err, &wrong) {
+		return wrong.Reason
+	}
+	return "not an IP address: write an address like 203.0.113.7 or 2001:db8::7"
 }
