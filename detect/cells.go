@@ -52,7 +52,7 @@ type numberCell struct {
 	level    uint8
 	others   uint8     // more than two addresses were seen
 	wrong    uint8     // wrong codes in this session
-	address  [2]uint16 // fingerprints of the first two
+	address  [2]uint16 // fingerprints of the latest two
 	origins  [9]uint16 // fingerprints of address blocks, latest first; the top bit says that the owner verified there
 }
 

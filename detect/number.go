@@ -19,8 +19,8 @@ func (n *numberCell) fade(now tick) {
 	n.scored = max(n.scored, now)
 }
 
-// rhythm notes an attempt and returns how long after the last one it came.
-func (n *numberCell) rhythm(now tick, address uint16) (gap tick) {
+// rhythm notes an attempt and returns how long after the last one it came, and whether from another address.
+func (n *numberCell) rhythm(now tick, address uint16) (gap tick, moved bool) {
 	gap = forever
 	if n.try != never {
 		gap = now.since(n.try)
@@ -31,16 +31,14 @@ func (n *numberCell) rhythm(now tick, address uint16) (gap tick) {
 	} else {
 		n.gaps = 0
 	}
-	switch {
-	case n.address[0] == address || n.address[1] == address:
-	case n.address[0] == 0:
-		n.address[0] = address
-	case n.address[1] == 0:
-		n.address[1] = address
-	default:
-		n.others = 1
+	if n.address[0] != address {
+		moved = n.address[0] != 0
+		if n.address[1] != address && n.address[1] != 0 {
+			n.others = 1
+		}
+		n.address[0], n.address[1] = address, n.address[0]
 	}
-	return gap
+	return gap, moved
 }
 
 // visit notes an address block and says whether it was there before, and whether the owner verified there.

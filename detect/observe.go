@@ -65,11 +65,11 @@ func (o *observation) number(h uint64) {
 	}
 	n.fade(now)
 	origin := fingerprint(o.keys.addrBlock)
-	gap := n.rhythm(now, fingerprint(o.keys.address))
+	gap, moved := n.rhythm(now, fingerprint(o.keys.address))
 	if o.held(n, k, h, origin) || o.retries(n) {
 		return
 	}
-	if o.victim(n, k, h, origin, gap) {
+	if o.victim(n, k, h, origin, gap, moved) {
 		return
 	}
 	touch(k, now, n.worth())

@@ -1,25 +1,30 @@
 package detect
 
-// Victim flood: many strangers ask for one number. Each send from a new address block weighs 1.6, a later one .6, a hasty one .3;
-// a verification takes 4 off. The score fades over twelve hours. A block where the owner verified is exempt.
+// Victim flood: many strangers ask for one number. Each send from a new address block weighs 1.6, a later one .6, a hasty one .3,
+// or 1 if it comes from another address than the last: people who press "send again" do not change theirs. A verification takes
+// 4 off. The score fades over twelve hours. A block where the owner verified passes until the score is twice the limit, and is
+// challenged then: the attacker may share the owner's carrier.
 const (
 	victimLimit  = 9.
 	victimNew    = 1.6
 	victimSame   = .6
 	victimHasty  = .3
+	victimMoved  = 1.
 	victimRelief = 4.
 	hasty        = 150 * second
 	victimHold   = hour
 	heldOn       = 30 * minute // a hold lasts at least this long after the last attempt
 )
 
-func (o *observation) victim(n *numberCell, k *keep, h uint64, origin uint16, gap tick) bool {
+func (o *observation) victim(n *numberCell, k *keep, h uint64, origin uint16, gap tick, moved bool) bool {
 	first, seen, owner := n.visit(origin)
 	var weight float32
 	switch {
 	case first:
 	case !seen:
 		weight = victimNew
+	case gap < hasty && moved:
+		weight = victimMoved
 	case gap < hasty:
 		weight = victimHasty
 	default:
@@ -29,10 +34,15 @@ func (o *observation) victim(n *numberCell, k *keep, h uint64, origin uint16, ga
 	if seen {
 		o.r.undo.victim = weight
 	}
-	if n.victim < victimLimit || owner {
+	if n.victim < victimLimit || owner && n.victim < 2*victimLimit {
 		return false
 	}
 	sig := o.e.numberSignal(VictimFlood, o.s.Number, o.s.Country, n, float64(n.victim), victimLimit)
+	if owner {
+		n.victim = min(n.victim, 2*victimLimit+victimRelief)
+		o.advise(Challenge, sig, o.now+minute, false)
+		return false
+	}
 	o.e.hold(n, k, h, o.now, o.now+victimHold, sig)
 	n.victim = 4
 	o.advise(Deny, sig, n.until, false)
