@@ -13,22 +13,30 @@ import (
 //
 // The length and 15 digits are 64 bits; the other half of the address stays zero.
 
-// digitCount is the number of decimal digits, 0 for 0.
+// digitCount is the number of decimal digits, 0 for 0; more than 15 are told as 16.
 func digitCount(digits uint64) int {
-	n := 0
-	for ; digits > 0; digits /= 10 {
+	n, limit := 0, uint64(1)
+	for n <= maxDigits && digits >= limit {
 		n++
+		limit *= 10
 	}
 	return n
 }
 
-// digitAddr writes n digits behind the length; n is at most 15.
-func digitAddr(length int, digits uint64, n int) netip.Addr {
+// digitBits writes n digits, 15 at most, behind the length.
+func digitBits(length int, digits uint64, n int) uint64 {
 	v := uint64(length) << 60
 	for shift := 60 - 4*n; shift < 60; shift += 4 {
 		v |= digits % 10 << shift
 		digits /= 10
 	}
+	return v
+}
+
+// anyLength turns the bits of a number into those with which prefixes are found.
+func anyLength(v uint64) uint64 { return v << 4 >> 4 }
+
+func digitAddr(v uint64) netip.Addr {
 	var b [16]byte
 	binary.BigEndian.PutUint64(b[:], v)
 	return netip.AddrFrom16(b)
@@ -36,7 +44,7 @@ func digitAddr(length int, digits uint64, n int) netip.Addr {
 
 // digitPrefix is the key of a range, whose total is its length, or of a prefix, whose total is 0.
 func digitPrefix(t Target) netip.Prefix {
-	return netip.PrefixFrom(digitAddr(int(t.total), t.digits(), int(t.bits)), 4+4*int(t.bits))
+	return netip.PrefixFrom(digitAddr(digitBits(int(t.total), t.digits(), int(t.bits))), 4+4*int(t.bits))
 }
 
 // plainKey is the raw of a plain number.

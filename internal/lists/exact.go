@@ -5,7 +5,7 @@ import (
 	"slices"
 )
 
-// exact finds records by the 16 bytes of an exact number, sealed or plain. It is a hash table of many small open-addressed
+// exact finds records by all 16 bytes of a target: an exact number, sealed or plain, or a single address. It is a hash table of many small open-addressed
 // tables, each replaced as a whole when it changes: adding to a million copies one table of about 16 KiB and the 32 KiB of
 // their list, and readers of the old snapshot see nothing of it. A map would have to be copied in full, and a trie of
 // random keys was three times slower to read.
@@ -14,7 +14,7 @@ type exact struct {
 	n      int
 }
 
-// exactTable has a power of two of slots, at most 3/4 used. A slot is 32 bits of hash and a record index + 1; zero is empty.
+// exactTable has a power of two of slots, at most 3/4 used. A slot is 32 bits of hash and a ref + 1; zero is empty.
 type exactTable struct {
 	slots []uint64
 	used  int
@@ -22,7 +22,7 @@ type exactTable struct {
 
 const exactTables = 1 << 10
 
-// exactHash spreads the digits of plain numbers; seals are random already. The top bits choose the table, the low 32 the slot.
+// exactHash spreads plain numbers and addresses; seals are random already. The multiplier is that of splitmix64. The top bits choose the table, the low 32 the slot.
 func exactHash(raw *[16]byte) uint64 {
 	h := (binary.BigEndian.Uint64(raw[:8]) ^ binary.BigEndian.Uint64(raw[8:])) * 0x9e3779b97f4a7c15
 	return (h ^ h>>32) * 0xd6e8feb86659fd93
@@ -30,7 +30,7 @@ func exactHash(raw *[16]byte) uint64 {
 
 func tableOf(h uint64) int { return int(h >> 54) }
 
-func (x *exact) find(records []record, raw *[16]byte) (uint32, bool) {
+func (x *exact) find(records []record, raw *[16]byte) (ref, bool) {
 	if x.n == 0 {
 		return 0, false
 	}
@@ -42,8 +42,8 @@ func (x *exact) find(records []record, raw *[16]byte) (uint32, bool) {
 	}
 	for at := uint32(h) & mask; slots[at] != 0; at = (at + 1) & mask {
 		if uint32(slots[at]>>32) == uint32(h) {
-			if index := uint32(slots[at]) - 1; records[index].target.raw == *raw {
-				return index, true
+			if r := ref(slots[at]) - 1; records[r.at()].target.raw == *raw {
+				return r, true
 			}
 		}
 	}
@@ -51,7 +51,7 @@ func (x *exact) find(records []record, raw *[16]byte) (uint32, bool) {
 }
 
 // insert adds a record that is not there yet. Unless fresh, what it writes to is copied before.
-func (x *exact) insert(raw *[16]byte, index uint32, fresh bool) {
+func (x *exact) insert(raw *[16]byte, at ref, fresh bool) {
 	h := exactHash(raw)
 	t := x.own(h, fresh)
 	if 4*(t.used+1) > 3*len(t.slots) {
@@ -65,19 +65,19 @@ func (x *exact) insert(raw *[16]byte, index uint32, fresh bool) {
 	} else if !fresh {
 		t.slots = slices.Clone(t.slots)
 	}
-	t.put(h<<32 | uint64(index+1))
+	t.put(h<<32 | uint64(at+1))
 	t.used++
 	x.n++
 }
 
 // remove takes out a record that is there. It rebuilds the one small table, so there are no tombstones.
-func (x *exact) remove(raw *[16]byte, index uint32) {
+func (x *exact) remove(raw *[16]byte, at ref) {
 	h := exactHash(raw)
 	t := x.own(h, false)
 	old := t.slots
 	t.slots = make([]uint64, len(old))
 	for _, slot := range old {
-		if slot != 0 && uint32(slot) != index+1 {
+		if slot != 0 && ref(slot) != at+1 {
 			t.put(slot)
 		}
 	}

@@ -35,7 +35,7 @@ type line struct {
 }
 
 func appendLine(b []byte, op string, e Entry) ([]byte, error) {
-	text, err := json.Marshal(line{op, e.Created.UTC(), e.List.String(), e.Target.ID(), e.Reason, e.Author, e.Expires})
+	text, err := json.Marshal(line{op, e.Created.UTC(), e.List.String(), e.Target.ID(), e.Reason, e.Author, e.Expires.UTC()})
 	if err != nil {
 		return nil, err // a year beyond 9999
 	}

@@ -4,8 +4,6 @@ import (
 	"math"
 	"net/netip"
 	"time"
-
-	"github.com/gaissmai/bart"
 )
 
 // Query is one send. The zero value of a field matches no entry.
@@ -18,7 +16,7 @@ type Query struct {
 // Match is one entry that matched, or none. It stays valid when the set it comes from is replaced.
 type Match struct {
 	set *Set
-	at  uint32
+	at  ref
 }
 
 // OK tells whether there is an entry.
@@ -31,7 +29,7 @@ func (m Match) rank() int {
 	if !m.OK() {
 		return -1
 	}
-	return m.set.records[m.at].target.rank()
+	return m.set.records[m.at.at()].target.rank()
 }
 
 // than returns the more specific of two matches; m if they are alike.
@@ -111,13 +109,17 @@ func (s *Set) Lookup(q Query, now time.Time) Result {
 		return r
 	}
 	l := look{set: s, now: nanos(now, math.MinInt64), address: q.Address.Unmap().WithZone("")}
+	if l.address.IsValid() {
+		l.single = l.address.As16()
+	}
 	if len(q.Country) == 2 {
 		l.country = [2]byte{q.Country[0], q.Country[1]}
 	}
 	if n := digitCount(q.Number); n > 0 && n <= maxDigits {
-		l.whole, l.open = digitAddr(n, q.Number, n), digitAddr(0, q.Number, n)
+		v := digitBits(n, q.Number, n)
+		l.whole, l.open = digitAddr(v), digitAddr(anyLength(v))
 		l.number = true
-		if s.lists[Allow].exact.n+s.lists[Block].exact.n+s.lists[Test].exact.n > 0 {
+		if s.lists[Allow].numbers.n+s.lists[Block].numbers.n+s.lists[Test].numbers.n > 0 {
 			l.seal(q.Number)
 		}
 	}
@@ -138,6 +140,7 @@ type look struct {
 	n       int // of keys
 	country [2]byte
 	address netip.Addr
+	single  [16]byte // address, IPv4 as mapped
 }
 
 func (l *look) seal(digits uint64) {
@@ -154,7 +157,7 @@ func (l *look) seal(digits uint64) {
 func (l *look) in(x *index) (hit Hit) {
 	if l.number {
 		for i := 0; i < l.n && !hit.Number.OK(); i++ {
-			if at, ok := x.exact.find(l.set.records, &l.keys[i]); ok {
+			if at, ok := x.numbers.find(l.set.records, &l.keys[i]); ok {
 				hit.Number = l.match(at)
 			}
 		}
@@ -168,21 +171,26 @@ func (l *look) in(x *index) (hit Hit) {
 		}
 	}
 	if l.address.IsValid() {
-		hit.Address = l.longest(x.addresses, l.address)
+		if at, ok := x.singles.find(l.set.records, &l.single); ok {
+			hit.Address = l.match(at)
+		}
+		if !hit.Address.OK() {
+			hit.Address = l.longest(x.cidrs, l.address)
+		}
 	}
 	return hit
 }
 
 // match is none if the entry has expired.
-func (l *look) match(at uint32) Match {
-	if l.set.records[at].expires <= l.now {
+func (l *look) match(at ref) Match {
+	if at&mayExpire != 0 && l.set.records[at.at()].expires <= l.now {
 		return Match{}
 	}
 	return Match{l.set, at}
 }
 
 // longest finds the longest prefix that has not expired.
-func (l *look) longest(t *bart.Table[uint32], addr netip.Addr) Match {
+func (l *look) longest(t *trie, addr netip.Addr) Match {
 	if t.Size() == 0 {
 		return Match{}
 	}

@@ -21,12 +21,24 @@ type Set struct {
 
 // index finds the records of one list.
 type index struct {
-	exact     exact
-	ranges    *bart.Table[uint32]
-	prefixes  *bart.Table[uint32]
-	addresses *bart.Table[uint32]
-	countries map[[2]byte]uint32 // copied when it changes; there are some 250
+	numbers   exact
+	singles   exact // single addresses
+	ranges    *trie
+	prefixes  *trie
+	cidrs     *trie
+	countries map[[2]byte]ref // copied when it changes; there are some 250
 }
+
+// trie is the library's longest-prefix table. Its Fast kind reads 1.6 times faster than Table among a million ranges.
+type trie = bart.Fast[ref]
+
+// ref points to a record: 31 bits of its index, and whether it expires. A lookup that finds an entry for good does not
+// touch the record, which saves it a cache miss.
+type ref uint32
+
+const mayExpire ref = 1 << 31
+
+func (r ref) at() uint32 { return uint32(r &^ mayExpire) }
 
 // NewSet builds a set, for instance from a policy. Two entries for one target in one list are an error.
 // Exact numbers are kept in memory as digits: no secret is needed, and nothing is stored.
@@ -55,7 +67,7 @@ func (s *Set) All() iter.Seq[Entry] {
 	return func(yield func(Entry) bool) {
 		for i := range s.records {
 			at, ok := s.find(s.records[i].list, s.records[i].target)
-			if ok && at == uint32(i) && !yield(s.entry(at)) {
+			if ok && at.at() == uint32(i) && !yield(s.entry(at)) {
 				return
 			}
 		}
@@ -87,11 +99,11 @@ func (s *Set) spellings(t Target) []Target {
 	return out
 }
 
-func (s *Set) find(list List, t Target) (uint32, bool) {
+func (s *Set) find(list List, t Target) (ref, bool) {
 	x := &s.lists[list]
 	switch t.kind {
 	case KindNumber:
-		return x.exact.find(s.records, &t.raw)
+		return x.numbers.find(s.records, &t.raw)
 	case KindRange:
 		return x.ranges.Get(digitPrefix(t))
 	case KindPrefix:
@@ -100,13 +112,16 @@ func (s *Set) find(list List, t Target) (uint32, bool) {
 		at, ok := x.countries[[2]byte(t.raw[:2])]
 		return at, ok
 	case KindAddress:
-		return x.addresses.Get(t.prefix())
+		if t.single() {
+			return x.singles.find(s.records, &t.raw)
+		}
+		return x.cidrs.Get(t.prefix())
 	}
 	return 0, false
 }
 
-func (s *Set) entry(at uint32) Entry {
-	r := &s.records[at]
+func (s *Set) entry(at ref) Entry {
+	r := &s.records[at.at()]
 	return Entry{
 		List: r.list, Target: r.target, Reason: s.texts[r.reason], Author: s.texts[r.author],
 		Created: moment(r.created, math.MinInt64), Expires: moment(r.expires, math.MaxInt64),
@@ -125,8 +140,7 @@ func newEdit(sealers []*sealer) *edit {
 	w := &edit{set: &Set{sealers: sealers}, fresh: true, textAt: map[string]uint32{}}
 	for l := range w.set.lists {
 		w.set.lists[l] = index{
-			ranges: new(bart.Table[uint32]), prefixes: new(bart.Table[uint32]), addresses: new(bart.Table[uint32]),
-			countries: map[[2]byte]uint32{},
+			ranges: new(trie), prefixes: new(trie), cidrs: new(trie), countries: map[[2]byte]ref{},
 		}
 	}
 	return w
@@ -142,7 +156,10 @@ func (w *edit) fork() {
 func (w *edit) put(e Entry) {
 	w.drop(e.List, e.Target)
 	s := w.set
-	at := uint32(len(s.records))
+	at := ref(len(s.records))
+	if !e.Expires.IsZero() {
+		at |= mayExpire
+	}
 	s.records = append(s.records, record{
 		target: e.Target, list: e.List, reason: w.text(e.Reason), author: w.text(e.Author),
 		created: nanos(e.Created, math.MinInt64), expires: nanos(e.Expires, math.MaxInt64),
@@ -151,7 +168,7 @@ func (w *edit) put(e Entry) {
 	x := &s.lists[e.List]
 	switch e.Target.kind {
 	case KindNumber:
-		x.exact.insert(&e.Target.raw, at, w.fresh)
+		x.numbers.insert(&e.Target.raw, at, w.fresh)
 	case KindRange:
 		x.ranges = w.insert(x.ranges, digitPrefix(e.Target), at)
 	case KindPrefix:
@@ -162,11 +179,15 @@ func (w *edit) put(e Entry) {
 		}
 		x.countries[[2]byte(e.Target.raw[:2])] = at
 	case KindAddress:
-		x.addresses = w.insert(x.addresses, e.Target.prefix(), at)
+		if e.Target.single() {
+			x.singles.insert(&e.Target.raw, at, w.fresh)
+		} else {
+			x.cidrs = w.insert(x.cidrs, e.Target.prefix(), at)
+		}
 	}
 }
 
-func (w *edit) insert(t *bart.Table[uint32], p netip.Prefix, at uint32) *bart.Table[uint32] {
+func (w *edit) insert(t *trie, p netip.Prefix, at ref) *trie {
 	if !w.fresh {
 		return t.InsertPersist(p, at)
 	}
@@ -185,7 +206,7 @@ func (w *edit) drop(list List, t Target) {
 	x := &s.lists[list]
 	switch t.kind {
 	case KindNumber:
-		x.exact.remove(&t.raw, at)
+		x.numbers.remove(&t.raw, at)
 	case KindRange:
 		x.ranges = x.ranges.DeletePersist(digitPrefix(t))
 	case KindPrefix:
@@ -194,7 +215,11 @@ func (w *edit) drop(list List, t Target) {
 		x.countries = maps.Clone(x.countries)
 		delete(x.countries, [2]byte(t.raw[:2]))
 	case KindAddress:
-		x.addresses = x.addresses.DeletePersist(t.prefix())
+		if t.single() {
+			x.singles.remove(&t.raw, at)
+		} else {
+			x.cidrs = x.cidrs.DeletePersist(t.prefix())
+		}
 	}
 }
 

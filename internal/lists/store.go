@@ -3,7 +3,6 @@ package lists
 import (
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -300,16 +299,14 @@ func (s *Store) compact(now time.Time) error {
 	if err == nil {
 		err = os.Rename(f.Name(), s.path())
 	}
-	if err == nil {
-		err = syncDir(s.dir)
-	}
 	if err != nil {
 		return errors.Join(err, f.Close())
 	}
+	// From here on the name belongs to the new file, so changes must go there whatever else fails.
 	closed := s.file.Close()
 	s.file, s.size, s.lines, s.edit = f, size, next.set.live, next
 	s.compactAt = max(minCompact, 2*s.lines)
-	return closed
+	return errors.Join(closed, syncDir(s.dir))
 }
 
 func writeAll(f *os.File, from *Set, now time.Time, to *edit) (size int64, err error) {
@@ -353,5 +350,3 @@ func syncDir(dir string) error {
 	}
 	return errors.Join(d.Sync(), d.Close())
 }
-
-var _ io.Closer = (*Store)(nil)

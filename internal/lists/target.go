@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"net/netip"
 	"strconv"
 	"strings"
@@ -55,7 +56,7 @@ type Target struct {
 	v4     bool     // KindAddress
 	ends   [2]uint8 // KindNumber: the first and last two digits, for the mask
 	key    keyID    // of a seal
-	raw    [16]byte // seal; digits, big endian in the last 8 bytes; country in the first 2; address
+	raw    [16]byte // seal; digits, big endian in the last 8 bytes; country in the first 2; address, IPv4 as mapped
 }
 
 // ParseTarget reads the text of an entry:
@@ -172,14 +173,7 @@ func parseAddress(text string) (Target, error) {
 }
 
 func addressTarget(p netip.Prefix) Target {
-	t := Target{kind: KindAddress, bits: uint8(p.Bits()), v4: p.Addr().Is4()}
-	if t.v4 {
-		a := p.Addr().As4()
-		copy(t.raw[:], a[:])
-	} else {
-		t.raw = p.Addr().As16()
-	}
-	return t
+	return Target{kind: KindAddress, bits: uint8(p.Bits()), v4: p.Addr().Is4(), raw: p.Addr().As16()}
 }
 
 const sealPrefix = "hmac:"
@@ -237,8 +231,8 @@ func (t Target) String() string {
 	return ""
 }
 
-// GoString masks like String.
-func (t Target) GoString() string { return "lists.Target(" + t.String() + ")" }
+// Format prints String for every verb, so that %d and %x do not show what is masked.
+func (t Target) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, t.String()) }
 
 // ID is a text that ParseTarget reads back, except for an exact number that was never in a Store: that has only its mask.
 func (t Target) ID() string {
@@ -251,11 +245,11 @@ func (t Target) ID() string {
 func (t Target) digits() uint64 { return binary.BigEndian.Uint64(t.raw[8:]) }
 
 func (t Target) prefix() netip.Prefix {
-	if t.v4 {
-		return netip.PrefixFrom(netip.AddrFrom4([4]byte(t.raw[:4])), int(t.bits))
-	}
-	return netip.PrefixFrom(netip.AddrFrom16(t.raw), int(t.bits))
+	return netip.PrefixFrom(netip.AddrFrom16(t.raw).Unmap(), int(t.bits))
 }
+
+// single tells whether an address target is one address.
+func (t Target) single() bool { return t.bits == 128 || t.v4 && t.bits == 32 }
 
 // rank orders targets of one dimension: the higher is the more specific.
 func (t Target) rank() int {
