@@ -6,9 +6,11 @@ import (
 	"net/http"
 	"runtime"
 	"runtime/debug"
+	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	healthgrpc "google.golang.org/grpc/health/grpc_health_v1"
 )
 
 // catch is deferred where a panic would otherwise end the process. The caller is told nothing of it; the log gets the stack
@@ -32,15 +34,45 @@ func (g *grpcServer) catchUnary(ctx context.Context, req any, _ *grpc.UnaryServe
 	return handler(ctx, req)
 }
 
-func (g *grpcServer) catchStream(srv any, stream grpc.ServerStream, _ *grpc.StreamServerInfo, handler grpc.StreamHandler) (err error) {
+func (g *grpcServer) catchStream(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) (err error) {
 	defer g.catch(func(caught error) { err = caught })
 	if !g.streams.enter() {
 		g.metrics.shed.Inc()
 		return errBusy
 	}
 	defer g.streams.leave()
+	if info.FullMethod == healthgrpc.Health_Watch_FullMethodName {
+		ctx, cancel := context.WithCancel(stream.Context())
+		defer cancel()
+		go g.endWatch(ctx, cancel)
+		stream = &endingStream{stream, ctx}
+	}
 	return handler(srv, stream)
 }
+
+// endWatch ends a health watch in the drain, once it had time to say why: it would go on for ever and hold the drain up.
+func (g *grpcServer) endWatch(ctx context.Context, end context.CancelFunc) {
+	select {
+	case <-ctx.Done():
+		return
+	case <-g.draining:
+	}
+	select {
+	case <-ctx.Done():
+	case <-time.After(lastWord):
+		end()
+	}
+}
+
+// lastWord is how long a health watch has to hear that this server goes.
+const lastWord = 100 * time.Millisecond
+
+type endingStream struct {
+	grpc.ServerStream
+	ctx context.Context // in a struct because grpc asks for it so
+}
+
+func (s *endingStream) Context() context.Context { return s.ctx }
 
 func (s *service) catchHTTP(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -16,12 +16,15 @@ import (
 func Listen(addr string) (net.Listener, error) {
 	path, unix := strings.CutPrefix(addr, "unix:")
 	if !unix {
+		if _, _, err := net.SplitHostPort(addr); err != nil {
+			return nil, fmt.Errorf("listen on %q: write host:port or unix:/path", addr)
+		}
 		l, err := net.Listen("tcp", addr)
 		if errors.Is(err, syscall.EADDRINUSE) {
 			return nil, fmt.Errorf("listen on %s: the port is in use: stop the other process or give another address", addr)
 		}
 		if err != nil {
-			return nil, fmt.Errorf("listen on %s: %w: write host:port or unix:/path", addr, cause(err))
+			return nil, fmt.Errorf("listen on %s: %w", addr, cause(err))
 		}
 		return l, nil
 	}
