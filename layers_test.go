@@ -24,7 +24,10 @@ var layers = map[string]int{
 	"detect":            0, // limiter and detect know nothing of each other: each can be proven, and replaced, alone.
 	"internal/phone":    0,
 	"internal/clientip": 0,
-	"internal/lists":    1, // numbers and addresses in, an answer out
+	"internal/prices":   0,
+	"internal/mapped":   -1, // memory for the tables above
+	"internal/lists":    1,  // numbers and addresses in, an answer out
+	"internal/replies":  0,
 	"policy":            1,
 	"consent":           1,
 	"gate":              2,
@@ -74,7 +77,7 @@ var doors = []door{
 	{"golang.org/x/text", []string{"internal/phone"}, "widths and digits of a spelled number"},
 	{"github.com/gaissmai/bart", []string{"internal/clientip", "internal/lists"}, "longest prefix of addresses and ranges"},
 	{"github.com/cespare/xxhash", []string{"limiter", "detect"}, "keys are hashed, seeded, where they are counted"},
-	{"golang.org/x/sys", []string{"limiter", "detect", "server", "bench"}, "memory off the Go heap, sockets, a precise sleep"},
+	{"golang.org/x/sys", []string{"limiter", "detect", "internal/mapped", "server", "bench"}, "memory off the Go heap, sockets, a precise sleep"},
 	{"github.com/fsnotify/fsnotify", []string{"server"}, "files are watched by who owns the lifetimes"},
 	{"github.com/alecthomas/kong", []string{"cmd"}, "flags end at the command"},
 	{"github.com/vbauerster/mpb", []string{"cmd"}, "progress is for a terminal"},
