@@ -1,7 +1,7 @@
 package lists
 
 import (
-	"encoding/binary"
+	"hash/maphash"
 	"slices"
 )
 
@@ -10,6 +10,7 @@ import (
 // their list, and readers of the old snapshot see nothing of it. A map would have to be copied in full, and a trie of
 // random keys was three times slower to read.
 type exact struct {
+	seed   maphash.Seed
 	tables []exactTable // exactTables of them, or none
 	n      int
 }
@@ -22,11 +23,9 @@ type exactTable struct {
 
 const exactTables = 1 << 10
 
-// exactHash spreads plain numbers and addresses; seals are random already. The multiplier is that of splitmix64. The top bits choose the table, the low 32 the slot.
-func exactHash(raw *[16]byte) uint64 {
-	h := (binary.BigEndian.Uint64(raw[:8]) ^ binary.BigEndian.Uint64(raw[8:])) * 0x9e3779b97f4a7c15
-	return (h ^ h>>32) * 0xd6e8feb86659fd93
-}
+// hash has a seed, so that nobody who gets his addresses blocked can aim at one table. The top bits choose the table,
+// the low 32 the slot.
+func (x *exact) hash(raw *[16]byte) uint64 { return maphash.Bytes(x.seed, raw[:]) }
 
 func tableOf(h uint64) int { return int(h >> 54) }
 
@@ -34,7 +33,7 @@ func (x *exact) find(records []record, raw *[16]byte) (ref, bool) {
 	if x.n == 0 {
 		return 0, false
 	}
-	h := exactHash(raw)
+	h := x.hash(raw)
 	slots := x.tables[tableOf(h)].slots
 	mask := uint32(len(slots) - 1)
 	if len(slots) == 0 {
@@ -52,7 +51,10 @@ func (x *exact) find(records []record, raw *[16]byte) (ref, bool) {
 
 // insert adds a record that is not there yet. Unless fresh, what it writes to is copied before.
 func (x *exact) insert(raw *[16]byte, at ref, fresh bool) {
-	h := exactHash(raw)
+	if x.tables == nil {
+		x.seed = maphash.MakeSeed()
+	}
+	h := x.hash(raw)
 	t := x.own(h, fresh)
 	if 4*(t.used+1) > 3*len(t.slots) {
 		old := t.slots
@@ -72,7 +74,7 @@ func (x *exact) insert(raw *[16]byte, at ref, fresh bool) {
 
 // remove takes out a record that is there. It rebuilds the one small table, so there are no tombstones.
 func (x *exact) remove(raw *[16]byte, at ref) {
-	h := exactHash(raw)
+	h := x.hash(raw)
 	t := x.own(h, false)
 	old := t.slots
 	t.slots = make([]uint64, len(old))

@@ -90,16 +90,13 @@ func (s *Store) open(sealers []*sealer) error {
 		}
 	}
 	if s.size == 0 {
-		if err := s.write([]byte(journalHeader + "\n")); err != nil {
+		if err := errors.Join(s.write([]byte(journalHeader+"\n")), syncDir(s.dir)); err != nil {
 			return err
 		}
 	} else if j.open {
 		if err := s.write([]byte("\n")); err != nil {
 			return err
 		}
-	}
-	if err := syncDir(s.dir); err != nil {
-		return err
 	}
 	s.compactAt = max(minCompact, 2*j.edit.set.live)
 	s.publish()
