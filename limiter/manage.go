@@ -48,11 +48,15 @@ func (t *Table) Peek(_ context.Context, now time.Time, c Charge) (Usage, error) 
 			return Usage{}, &CostError{Rule: c.Rule.limit.Name, Cost: c.Cost, Limit: r.n}
 		}
 	}
+	if r.form == buckets {
+		held, end := t.peekStripes(r, c.Key, c.Cost, at.lo)
+		return Usage{Held: held, RetryAfter: time.Duration(max(0, end-at.lo)) * time.Microsecond}, nil
+	}
 	for {
 		slot := t.find(&r.place, c.Key)
 		var u Usage
 		switch r.form {
-		case permits, buckets:
+		case permits:
 			u.Held = t.holding(&c, slot, at.lo)
 		case delay:
 			if slot != 0 {
@@ -67,9 +71,6 @@ func (t *Table) Peek(_ context.Context, now time.Time, c Charge) (Usage, error) 
 		}
 		switch o, v := t.look(&c, slot, at.lo); o {
 		case gone:
-			continue
-		case late:
-			at = exactly(v)
 			continue
 		case denied:
 			u.RetryAfter = time.Duration(v-at.lo) * time.Microsecond

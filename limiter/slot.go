@@ -18,17 +18,19 @@ func tagOf(k Key, bank uint16) uint64 { return k.Fingerprint&^bankMask | uint64(
 
 func (t *Table) reservedTag() uint64 { return t.gen>>genShift<<bankBits | reservedBank }
 
-// home is the index of the tag word of the first slot where a key may lie. The reach from it never leaves the region.
-func (t *Table) home(class uint8, k Key) int64 {
-	hi, _ := bits.Mul64(k.Place, uint64(t.geo.slots[class]-classReach[class]+1))
-	return t.base[class] + int64(hi)*classWords[class]
+// home is the index of the tag word of the first slot where a key may lie. The reach from it never leaves the region. The bank
+// is mixed in, or a key that has more banks than a reach has slots would find its own reach full.
+func (t *Table) home(p *place, k Key) int64 {
+	at := k.Place + uint64(p.bank)*0x9e3779b97f4a7c15
+	hi, _ := bits.Mul64(at, uint64(t.geo.slots[p.class]-classReach[p.class]+1))
+	return t.base[p.class] + int64(hi)*classWords[p.class]
 }
 
 // find returns the index of the tag word of a key's slot, or 0. A key lies before the first empty slot from its home: slots are
 // never emptied again, only given to another key.
 func (t *Table) find(p *place, k Key) int64 {
 	tag := tagOf(k, p.bank)
-	i := t.home(p.class, k)
+	i := t.home(p, k)
 	step := classWords[p.class]
 	for range classReach[p.class] {
 		switch load(&t.mem[i]) {
@@ -46,7 +48,7 @@ func (t *Table) find(p *place, k Key) int64 {
 // later. It returns 0 where every slot in reach is in use.
 func (t *Table) insert(r *tableRule, k Key, lo int64) (slot, from int64) {
 	tag := tagOf(k, r.bank)
-	first := t.home(r.class, k)
+	first := t.home(&r.place, k)
 	step := classWords[r.class]
 	mu := &t.making[uint64(first/step)/64%makingLocks]
 	mu.Lock()

@@ -123,6 +123,39 @@ func (t *Table) stripesEnd(r *tableRule, slots []int64, drained, amount, lo int6
 	return end
 }
 
+// peekStripes is what a key holds, and when cost can pass: 0 if now. Unlike a judge it moves no head, so that a look from the
+// future leaves the present as it was.
+func (t *Table) peekStripes(r *tableRule, k Key, cost, lo int64) (held, end int64) {
+	drained := t.drainedSum(r, k, lo)
+	var inline [maxStripes]int64
+	slots, b := inline[:0], lo/r.width
+	for s := range r.stripes {
+		_, slot := t.findStripe(r, k, s)
+		slots = append(slots, slot)
+		if slot != 0 {
+			b = max(b, int64(load(&t.mem[slot+headWord])&headMask))
+		}
+	}
+	held = drained
+	left := int64(0)
+	for s, slot := range slots {
+		sum := int64(0)
+		// Numbers so far behind the newest bucket may have come round.
+		if slot != 0 && b-int64(load(&t.mem[slot+headWord])&headMask) <= numbers/2 {
+			sum = t.closedSum(r.cut, slot, b)
+			if w := load(t.ring(slot, b)); isBucket(w, b) {
+				sum += count(w)
+			}
+		}
+		held += sum
+		left += max(0, r.share(int64(s), drained)-sum)
+	}
+	if left >= cost {
+		return held, 0
+	}
+	return held, t.stripesEnd(r, slots, drained, cost-left, max(lo, b*r.width))
+}
+
 // claimStripes adds cost to a key's stripes, or does nothing.
 func (t *Table) claimStripes(r *tableRule, k Key, cost int64, at reading, last bool, l *ledger) (outcome, int64) {
 	drained := t.drainedSum(r, k, at.lo)

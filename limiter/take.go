@@ -1,6 +1,7 @@
 package limiter
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -30,7 +31,14 @@ func (t *Table) Take(_ context.Context, now time.Time, charges []Charge) (Decisi
 	return t.take(now, at, charges)
 }
 
-func byRank(a, b Charge) int { return a.Rule.table.rank - b.Rule.table.rank }
+// byRank is the order in which all checks claim. Keys have a part in it: checks that claim two keys of one rule in different
+// orders would wait for each other.
+func byRank(a, b Charge) int {
+	if d := a.Rule.table.rank - b.Rule.table.rank; d != 0 {
+		return d
+	}
+	return cmp.Or(cmp.Compare(a.Key.Place, b.Key.Place), cmp.Compare(a.Key.Fingerprint, b.Key.Fingerprint))
+}
 
 func (t *Table) takeUnsorted(now time.Time, at reading, charges []Charge) (Decision, error) {
 	sorted := slices.Clone(charges)
@@ -77,7 +85,7 @@ func (t *Table) take(now time.Time, at reading, charges []Charge) (Decision, err
 	}
 	slots = slots[:len(charges)]
 	var l ledger
-	decided := now
+	decided, first := now, at.lo
 	for {
 		d, o, from := t.try(at, charges, slots, &l)
 		switch o {
@@ -88,6 +96,8 @@ func (t *Table) take(now time.Time, at reading, charges []Charge) (Decision, err
 		case denied:
 			t.undo(&l, 0, at.lo)
 			d.At = decided
+			// The caller waits from its own reading, which a key that has seen a later one did not use.
+			d.RetryAfter += time.Duration(at.lo-first) * time.Microsecond
 			return d, nil
 		case late:
 			t.undo(&l, 0, at.lo)
@@ -179,7 +189,7 @@ func (t *Table) touch(charges []Charge) {
 	var sum uint64
 	for i := range charges {
 		r := charges[i].Rule.table
-		sum += load(&t.mem[t.home(r.class, charges[i].Key)])
+		sum += load(&t.mem[t.home(&r.place, charges[i].Key)])
 	}
 	_ = sum
 }
