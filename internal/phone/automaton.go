@@ -11,7 +11,7 @@ import (
 // plan by dozens of regular expressions; the automaton is all of them at once.
 type automaton []state
 
-// state 0 is the dead end: no more digits can change its verdict, 0.
+// state 0 is the dead end: whatever digits follow, the verdict is 0.
 type state struct {
 	next    [10]uint16 // by digit
 	verdict uint16     // for a number that ends here
@@ -137,7 +137,9 @@ func (b *builder) step(set []uint32, digit rune) []uint32 {
 			if b.sticky[i] {
 				out = append(out, at)
 			}
-		case syntax.InstRune, syntax.InstRune1, syntax.InstRuneAny, syntax.InstRuneAnyNotNL:
+		case syntax.InstRuneAny, syntax.InstRuneAnyNotNL:
+			out = b.follow(out, i, inst.Out)
+		case syntax.InstRune, syntax.InstRune1:
 			if inst.MatchRune(digit) {
 				out = b.follow(out, i, inst.Out)
 			}

@@ -22,7 +22,7 @@ func newHome(p *plan, m *phonenumbers.PhoneMetadata) *home {
 	trunk := m.GetNationalPrefixForParsing()
 	h := &home{plan: p, iso: m.GetId(), zeroTrunk: trunk == "0"}
 	if h.zeroTrunk {
-		trunk = "00" // no plain spelling
+		trunk = ""
 	}
 	h.special = sync.OnceValue(func() automaton {
 		return prefixAutomaton(m.GetInternationalPrefix(), strconv.Itoa(p.code), trunk)
@@ -40,11 +40,8 @@ func (h *home) plain(digits string) (Number, bool) {
 	if trunk {
 		digits = digits[1:]
 	}
-	if h.maybeTrunk(digits) {
-		return Number{}, false
-	}
 	var b [2 * maxSpelled]byte
-	o := h.admit(string(append(appendDigits(b[:0], uint64(h.code)), digits...)))
+	o := international(string(append(appendDigits(b[:0], uint64(h.code)), digits...)))
 	if o.reason != 0 {
 		return Number{}, false
 	}

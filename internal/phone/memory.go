@@ -39,13 +39,17 @@ var memorySeeds = [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()}
 // remember returns the remembered answer for digits spelled in the region, ""
 // for digits after a plus, or else what ask returns.
 func remember(region, digits string, ask func() outcome) outcome {
-	var b [maxSpelled + 2]byte
-	asked := append(append(b[:0], region...), digits...)
-	key, check := maphash.Bytes(memorySeeds[0], asked), maphash.Bytes(memorySeeds[1], asked)
+	key, check := memoryKey(region, digits)
 	if r, ok := memory.Get(key); ok && r.check == check {
 		return r.answer
 	}
 	answer := ask()
 	memory.SetWithTTL(key, remembered{check, answer}, 1, memoryLife)
 	return answer
+}
+
+func memoryKey(region, digits string) (key, check uint64) {
+	var b [maxSpelled + 2]byte
+	asked := append(append(b[:0], region...), digits...)
+	return maphash.Bytes(memorySeeds[0], asked), maphash.Bytes(memorySeeds[1], asked)
 }

@@ -1,10 +1,14 @@
 package phone
 
-import "testing"
+import (
+	"strconv"
+	"testing"
+)
 
 func TestMemoryIsBounded(t *testing.T) {
 	const asked = 4 * memorySize
-	number := func(i int) string { return "0065" + itoa(90_000_000+i) }
+	number := func(i int) string { return "0065" + strconv.Itoa(90_000_000+i) }
+	memory.Clear() // other tests fill it
 	for i := range asked {
 		remember("SG", number(i), func() outcome { return outcome{number: fromDigits(uint64(i + 1))} })
 		if i%1000 == 0 {
@@ -14,13 +18,17 @@ func TestMemoryIsBounded(t *testing.T) {
 	memory.Wait()
 	kept := 0
 	for i := range asked {
-		want := outcome{number: fromDigits(uint64(i + 1))}
-		got := remember("SG", number(i), func() outcome { kept--; return want })
-		if kept++; got != want {
+		key, check := memoryKey("SG", number(i))
+		r, ok := memory.Get(key)
+		if !ok {
+			continue
+		}
+		if kept++; r.check != check || r.answer.number != fromDigits(uint64(i+1)) {
 			t.Fatalf("%s: another's answer", number(i))
 		}
 	}
-	if kept == 0 || kept > memorySize+memorySize/10 {
+	t.Logf("%d of %d answers are kept", kept, asked)
+	if kept < memorySize/2 || kept > memorySize+memorySize/10 {
 		t.Errorf("%d of %d answers are kept, want at most %d", kept, asked, memorySize)
 	}
 }

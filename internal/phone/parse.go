@@ -123,7 +123,7 @@ func (h *home) national(digits string) outcome {
 		if dialled.reason == 0 || dialled.reason == ShortCode {
 			return dialled
 		}
-		if o := homeless(digits); o.reason == 0 && o.number.Info().Valid {
+		if o := homeless(digits); o.reason == 0 {
 			return o
 		}
 		return dialled

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
+	"strconv"
 	"testing"
 	"time"
 	"unsafe"
@@ -76,7 +77,7 @@ func TestPatternsBuild(t *testing.T) {
 	Warm()
 	took, states := time.Since(start), 0
 	for _, code := range callingCodes() {
-		p := plans.find(itoa(code) + "00")
+		p := plans.find(strconv.Itoa(code) + "00")
 		if len(p.numbers()) < 3 {
 			t.Errorf("+%d: only %d states", code, len(p.numbers()))
 		}
@@ -86,22 +87,17 @@ func TestPatternsBuild(t *testing.T) {
 		states += len(plans.region(region).special())
 	}
 	t.Logf("%d states, %d KB, built in %v", states, states*int(unsafe.Sizeof(state{}))/1024, took)
-	for _, m := range plansMetadata(t) {
+	all, err := phonenumbers.MetadataCollection()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range all.GetMetadata() {
 		for _, pattern := range []string{m.GetLeadingDigits(), m.GetNationalPrefixForParsing(), m.GetInternationalPrefix(), m.GetGeneralDesc().GetNationalNumberPattern()} {
 			if _, err := regexp.Compile(pattern); err != nil {
 				t.Errorf("%s: %v", m.GetId(), err)
 			}
 		}
 	}
-}
-
-func plansMetadata(t *testing.T) []*phonenumbers.PhoneMetadata {
-	t.Helper()
-	all, err := phonenumbers.MetadataCollection()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return all.GetMetadata()
 }
 
 func TestCountDigits(t *testing.T) {

@@ -1,6 +1,7 @@
 package phone
 
 import (
+	"strconv"
 	"strings"
 	"testing"
 
@@ -36,6 +37,13 @@ func TestRange(t *testing.T) {
 	}
 }
 
+func TestRangesOfOnePrefixDiffer(t *testing.T) {
+	a, b := mustParse(t, "+4930123456").Range(3), mustParse(t, "+49301234567").Range(4)
+	if a == b || a.Key() == b.Key() || a.Contains(mustParse(t, "+49301234567")) {
+		t.Errorf("%s and %s are one", a, b)
+	}
+}
+
 func TestRangeIsOfItsNumbersOnly(t *testing.T) {
 	all := examples(t)
 	keys := map[uint64]Range{}
@@ -50,7 +58,7 @@ func TestRangeIsOfItsNumbersOnly(t *testing.T) {
 		if r.Masked() != min(masked, national) {
 			t.Fatalf("%s: %d digits masked, want %d", n.E164(), r.Masked(), masked)
 		}
-		if !r.Contains(n) || r.Contains(Number{}) || !strings.HasPrefix(r.String(), "+"+itoa(n.CallingCode())) {
+		if !r.Contains(n) || r.Contains(Number{}) || !strings.HasPrefix(r.String(), "+"+strconv.Itoa(n.CallingCode())) {
 			t.Fatalf("%s is not in its range %s", n.E164(), r)
 		}
 		width := pow10[r.Masked()]
@@ -78,7 +86,7 @@ func TestRangeIsOfItsNumbersOnly(t *testing.T) {
 func TestParseRangeRefuses(t *testing.T) {
 	for _, s := range []string{
 		"", "+", "***", "+***", "+6591234567", "+65912345670*", "+65912345*", "+6*******", "+65*******", "6591234***", "+65 91234***", "+6591234**x",
-		"+6591*34***", "+999123***", "+6591234***\n", "+0591234***", "+6591234****", "+659123***", "+12**********", "+68******", "+" + strings.Repeat("1", 30) + "**",
+		"+6591*34***", "+999123***", "+6591234***\n", "+0591234***", "+6591234****", "+659123***", "+12**********", "+68******", "+29******", "+" + strings.Repeat("1", 30) + "**",
 	} {
 		r, err := ParseRange(s)
 		if err == nil {

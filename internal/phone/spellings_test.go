@@ -2,6 +2,7 @@ package phone
 
 import (
 	"errors"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -23,7 +24,7 @@ var spellings = []struct {
 }{
 	{"+6591234567", "SG", Mobile, []string{"SG:91234567", "SG:9123 4567", "SG:9123-4567", "SG:6591234567", "SG:006591234567", "SG:0016591234567",
 		":+65 9123 4567", ":+65-9123-4567", ":(+65) 9123.4567", ":006591234567", ":6591234567", ":tel:+65-9123-4567", ":TEL:+6591234567",
-		":tel:91234567;phone-context=+65", "SG:tel:91234567;phone-context=example.com", ":tel:%2B6591234567", ":tel:+6591234567;npdi",
+		":tel:91234567;phone-context=+65", "SG:tel:91234567;phone-context=example.com", ":tel:%2B6591234567", ":tel:+6591234567;npdi", ":tel:+6591234567;phone-context=+1",
 		"US:+6591234567", "US:01165 9123 4567", "GB:0065 9123 4567", "JP:0106591234567", "AU:0011 65 9123 4567", "US:006591234567",
 		":＋６５ ９１２３ ４５６７", "SG:９１２３－４５６７", "SG:٩١٢٣٤٥٦٧", "SG:۹۱۲۳۴۵۶۷", "SG:९१२३४५६७", "SG:৯১২৩৪৫৬৭", "SG:９1٢३ ۴५６7",
 		":\u200e+65 9123 4567\u200e", ":\u202a+6591234567\u202c", ":\ufeff+6591234567", ":\u200b+65\u200b9123\u00ad4567", ":\u2066+65\u00a09123\u202f4567\u2069",
@@ -48,6 +49,8 @@ var spellings = []struct {
 	{"+447012345678", "GB", Personal, []string{"GB:070 1234 5678"}},
 	{"+4915123456789", "DE", Mobile, []string{"DE:01512 3456789", "DE:0151/23456789", ":+49 (0) 151 23456789", ":+49 0151 23456789", ":+49 00151 23456789", "CH:0049 151 23456789"}},
 	{"+4930123456", "DE", Fixed, []string{"DE:030/123456", ":+49-30-123456", ":+49 (030) 123456"}},
+	{"+494930000", "DE", UnknownType, nil}, // the pattern of fixed numbers fits, the general one does not
+	{"+491512345678901", "DE", UnknownType, []string{"AU:0011 49 1512 345678901", "DE:01512 345678901"}},
 	{"+33612345678", "FR", Mobile, []string{"FR:06 12 34 56 78", "FR:06.12.34.56.78", ":+33 (0)6 12 34 56 78", "BE:0033612345678", "FR:33612345678"}},
 	{"+393123456789", "IT", Mobile, []string{"IT:312 345 6789", ":+39 312 3456789"}},
 	{"+390612345678", "IT", Fixed, []string{"IT:06 1234 5678", ":+39 06 1234 5678", ":0039 06 12345678", "IT:390612345678"}},
@@ -125,7 +128,7 @@ func TestSpellings(t *testing.T) {
 		}
 		info := n.Info()
 		if info.Country != want.country || info.Type != want.of || info.Valid != (want.of != UnknownType) || !info.Possible ||
-			!strings.HasPrefix(want.e164[1:], itoa(info.CallingCode)) || n.CallingCode() != info.CallingCode || n.Country() != info.Country {
+			!strings.HasPrefix(want.e164[1:], strconv.Itoa(info.CallingCode)) || n.CallingCode() != info.CallingCode || n.Country() != info.Country {
 			t.Errorf("%s: %+v", want.e164, info)
 		}
 		cases++
@@ -179,6 +182,7 @@ var refusals = []struct {
 	{"SG", "912345678901234567890", TooLong},
 	{"SG", "91234567 / 98765432", TooLong},
 	{"SG", strings.Repeat("9", 10_000), TooLong},
+	{"SG", "9123" + strings.Repeat(" ", 300) + "4567", TooLong},
 	{"", "+49116", TooShort},
 	{"", "+9991234567", UnknownCallingCode},
 	{"", "+2101234567", UnknownCallingCode},
@@ -254,5 +258,3 @@ func TestRefusals(t *testing.T) {
 		}
 	}
 }
-
-func itoa(i int) string { return string(appendDigits(nil, uint64(i))) }

@@ -15,21 +15,20 @@ const (
 	verdictCountry = 5
 )
 
-// description is the part of a plan that describes the numbers of one type.
+// description is the part of a plan that describes the numbers of one type. The
+// lengths rule out some of what the pattern matches.
 type description struct {
-	pattern int // in the builder, -1 for no such numbers
-	lengths uint32
-	of      Type
+	pattern int    // index in the builder, -1 for no such numbers
+	lengths uint32 // bit n: numbers of n digits
 }
 
 // country is one region of a plan.
 type country struct {
-	prefix       int // pattern that decides alone who has the number, -1 for none
-	general      description
-	types        []description // the first one that matches counts
-	fixed        description
-	mobile       description
-	sameForFixed bool // mobile and fixed numbers look alike
+	prefix  int // index of a pattern that decides alone who has the number, or -1
+	general description
+	types   [Voicemail + 1]description
+	// sameMobile: mobile and fixed numbers look alike.
+	sameMobile bool
 }
 
 // numberAutomaton builds the automaton for national numbers of up to longest
@@ -39,29 +38,21 @@ func numberAutomaton(regions []*phonenumbers.PhoneMetadata, longest int) automat
 	var b builder
 	countries := make([]country, len(regions))
 	for i, m := range regions {
-		c := &countries[i]
-		c.prefix = -1
-		if m.GetLeadingDigits() != "" {
-			c.prefix = b.add(m.GetLeadingDigits(), true)
+		countries[i] = country{
+			prefix:  b.addSome(m.GetLeadingDigits(), true),
+			general: b.describe(m.GetGeneralDesc()),
+			types: [...]description{
+				UnknownType: {pattern: -1}, FixedOrMobile: {pattern: -1},
+				Mobile: b.describe(m.GetMobile()), Fixed: b.describe(m.GetFixedLine()), TollFree: b.describe(m.GetTollFree()),
+				Premium: b.describe(m.GetPremiumRate()), SharedCost: b.describe(m.GetSharedCost()), VoIP: b.describe(m.GetVoip()),
+				Personal: b.describe(m.GetPersonalNumber()), Pager: b.describe(m.GetPager()), UAN: b.describe(m.GetUan()),
+				Voicemail: b.describe(m.GetVoicemail()),
+			},
+			sameMobile: m.GetSameMobileAndFixedLinePattern(),
 		}
-		c.general = b.describe(m.GetGeneralDesc(), UnknownType)
-		c.types = []description{
-			b.describe(m.GetPremiumRate(), Premium),
-			b.describe(m.GetTollFree(), TollFree),
-			b.describe(m.GetSharedCost(), SharedCost),
-			b.describe(m.GetVoip(), VoIP),
-			b.describe(m.GetPersonalNumber(), Personal),
-			b.describe(m.GetPager(), Pager),
-			b.describe(m.GetUan(), UAN),
-			b.describe(m.GetVoicemail(), Voicemail),
-		}
-		c.fixed = b.describe(m.GetFixedLine(), Fixed)
-		c.mobile = b.describe(m.GetMobile(), Mobile)
-		c.sameForFixed = m.GetSameMobileAndFixedLinePattern()
 	}
 	b.verdict = func(matched []bool, digits int) uint16 {
-		for i := range countries {
-			c := &countries[i]
+		for i, c := range countries {
 			t := c.typeOf(matched, digits)
 			mine := t != UnknownType
 			if c.prefix >= 0 && len(countries) > 1 {
@@ -81,12 +72,8 @@ func numberAutomaton(regions []*phonenumbers.PhoneMetadata, longest int) automat
 	return b.build(longest)
 }
 
-// describe adds the pattern of one type of number.
-func (b *builder) describe(d *phonenumbers.PhoneNumberDesc, of Type) description {
-	if d.GetNationalNumberPattern() == "" {
-		return description{pattern: -1}
-	}
-	out := description{pattern: b.add(d.GetNationalNumberPattern(), false), of: of}
+func (b *builder) describe(d *phonenumbers.PhoneNumberDesc) description {
+	out := description{pattern: b.addSome(d.GetNationalNumberPattern(), false)}
 	for _, n := range d.GetPossibleLength() {
 		if n > 0 { // -1 stands for no number at all
 			out.lengths |= 1 << n
@@ -102,25 +89,34 @@ func (d description) matches(matched []bool, digits int) bool {
 	return d.pattern >= 0 && matched[d.pattern] && d.lengths>>digits&1 != 0
 }
 
+// addSome adds a pattern, or returns -1 if it is empty.
+func (b *builder) addSome(pattern string, prefixes bool) int {
+	if pattern == "" {
+		return -1
+	}
+	return b.add(pattern, prefixes)
+}
+
+// typeOf takes the first type that matches, in the order of libphonenumber.
 func (c *country) typeOf(matched []bool, digits int) Type {
 	if !c.general.matches(matched, digits) {
 		return UnknownType
 	}
-	for _, d := range c.types {
-		if d.matches(matched, digits) {
-			return d.of
+	for _, t := range []Type{Premium, TollFree, SharedCost, VoIP, Personal, Pager, UAN, Voicemail} {
+		if c.types[t].matches(matched, digits) {
+			return t
 		}
 	}
-	fixed, mobile := c.fixed.matches(matched, digits), c.mobile.matches(matched, digits)
-	switch {
-	case fixed && (mobile || c.sameForFixed):
+	switch fixed, mobile := c.types[Fixed].matches(matched, digits), c.types[Mobile].matches(matched, digits); {
+	case fixed && (mobile || c.sameMobile):
 		return FixedOrMobile
 	case fixed:
 		return Fixed
-	case mobile && !c.sameForFixed:
+	case mobile && !c.sameMobile:
 		return Mobile
+	default:
+		return UnknownType
 	}
-	return UnknownType
 }
 
 // prefixAutomaton recognizes digits that begin with one of the patterns, empty
@@ -128,9 +124,7 @@ func (c *country) typeOf(matched []bool, digits int) Type {
 func prefixAutomaton(patterns ...string) automaton {
 	var b builder
 	for _, p := range patterns {
-		if p != "" {
-			b.add(p, false)
-		}
+		b.addSome(p, false)
 	}
 	b.verdict = func(matched []bool, digits int) uint16 {
 		if digits > 0 && slices.Contains(matched, true) {
