@@ -1,5 +1,7 @@
 package detect
 
+import "math"
+
 // AIT range: numbers of one range are pumped, told by composition (see composition.go) and by outcomes (see evidence.go), at two
 // to six masked digits. Composition alone raises a suspicion, which challenges; composition with three failures, or outcomes
 // alone, confirm it. Ranges of five and six digits hold too many people for composition: they trip on outcomes, and later.
@@ -40,7 +42,11 @@ func (o *observation) ranges(counts, familiar bool, row *session) (inhabited uin
 			inhabited |= 1 << (scope - ScopeRange4)
 		}
 		expected := o.rangePace(&c.evidence)
-		if e.blocked(&c.evidence, k, h, now, expected, scope == ScopeOperator) {
+		sustain := math.Inf(1)
+		if scope == ScopeOperator {
+			sustain = threshold + rangeExtra[i]
+		}
+		if e.blocked(&c.evidence, k, h, now, expected, sustain) {
 			o.adviseRange(&c.evidence, scope, familiar, true)
 		}
 		if counts {

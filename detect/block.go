@@ -9,7 +9,7 @@ import "math"
 const (
 	probation      = 3.5 // below the threshold
 	renewal        = hour
-	renewalPattern = 4 // attempts above this many times the expectation renew
+	renewalPattern = 4             // attempts above this many times the expectation renew
 	outcomeCap     = 2 * threshold // more would only take longer to undo
 )
 
@@ -42,15 +42,16 @@ func (b BlockSpan) length(before uint8) tick {
 }
 
 // blocked says whether a block on a cell is in force for an attempt now, counts the attempt, and renews or ends the block.
-// The cell is locked. expected is how many sessions an hour honest people make here.
-func (e *Engine) blocked(c *evidence, k *keep, hash uint64, now tick, expected float64, shared bool) bool {
+// The cell is locked. expected is how many sessions an hour honest people make
+// here; an outcome CUSUM of sustain or more renews whatever the attempts.
+func (e *Engine) blocked(c *evidence, k *keep, hash uint64, now tick, expected, sustain float64) bool {
 	if c.until == never {
 		return false
 	}
 	c.attempts = c.attempts*float32(decay(now.since(c.attempt), hour)) + 1
 	c.attempt = now
 	if now >= c.until {
-		if float64(c.attempts) <= max(3, renewalPattern*expected) && !(shared && c.outcome > threshold+6) {
+		if float64(c.attempts) <= max(3, renewalPattern*expected) && float64(c.outcome) < sustain {
 			e.lift(c, hash)
 			c.compose, c.outcome, c.failures = threshold-probation, threshold-probation, 3
 			return false

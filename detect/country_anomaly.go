@@ -6,10 +6,14 @@ import "math"
 // hard to have at once: a number that verified before, an address whose provider did, a range where people verified. So the
 // regular users, who verify, neither hide the attack nor suffer from it. A country is only ever challenged, never denied, and
 // people with a known number from a familiar address are not even that.
-const (
-	strangersExtra = 2.
-	strangersCap   = 8. // so that some fifty honest sessions end the block
+// strangersTrip is what each watched class must show. Few honest people are in two strange places at once, so there it takes less;
+// strangersHold renews the block, and evidence above strangersHold+2 is dropped, so that some fifty honest sessions end it.
+var (
+	strangersTrip = [watched]float64{knownStrange - knownStrange: 12, newElsewhere - knownStrange: 16, newStrange - knownStrange: 16, newNowhere - knownStrange: 12}
+	strangersHold = [watched]float64{knownStrange - knownStrange: 14, newElsewhere - knownStrange: 20, newStrange - knownStrange: 20, newNowhere - knownStrange: 12}
 )
+
+const strangersCap = 2.
 
 // strangers checks the block on the sender's class.
 func (o *observation) strangers() {
@@ -19,8 +23,8 @@ func (o *observation) strangers() {
 	c := &o.e.countries[o.s.Country%countries]
 	c.mu.Lock()
 	x := &c.strangers[o.class-knownStrange]
-	if o.e.blocked(x, nil, strangersHash(o.s.Country, o.class), o.now, math.Inf(1), true) {
-		sig := o.e.signal(x.kind, strangersSubject(o.s.Country, o.class), x, float64(x.outcome), threshold+strangersExtra, 0)
+	if o.e.blocked(x, nil, strangersHash(o.s.Country, o.class), o.now, math.Inf(1), strangersHold[o.class-knownStrange]) {
+		sig := o.e.signal(x.kind, strangersSubject(o.s.Country, o.class), x, float64(x.outcome), strangersTrip[o.class-knownStrange], 0)
 		o.advise(Challenge, sig, x.until, true)
 	}
 	c.mu.Unlock()
@@ -38,6 +42,7 @@ func (e *Engine) judgeStrangers(c *country, s *session, ok bool, now tick) {
 	if x.first == never {
 		x.first = s.start
 	}
+	limit := strangersTrip[s.class-knownStrange]
 	base := .8 * c.expectation()
 	attack := min(.5*base, .25)
 	fail, success := math.Log((1-attack)/(1-base)), math.Log(attack/base)
@@ -52,13 +57,13 @@ func (e *Engine) judgeStrangers(c *country, s *session, ok bool, now tick) {
 		return
 	}
 	x.sessions++
-	x.outcome = min(x.outcome+float32(fail), threshold+strangersCap)
-	if x.until == never && x.outcome >= threshold+strangersExtra {
+	x.outcome = min(x.outcome+float32(fail), float32(strangersHold[s.class-knownStrange]+strangersCap))
+	if x.until == never && float64(x.outcome) >= limit {
 		kind := CountryAnomaly
 		if s.class == knownStrange {
 			kind = OTPBruteforce
 		}
-		sig := e.signal(kind, strangersSubject(s.country, s.class), x, float64(x.outcome), threshold+strangersExtra,
+		sig := e.signal(kind, strangersSubject(s.country, s.class), x, float64(x.outcome), limit,
 			float64(x.sessions)*base)
 		sig.Observed = float64(x.verified)
 		e.trip(x, nil, strangersHash(s.country, s.class), now, sig, true)

@@ -1,5 +1,7 @@
 package detect
 
+import "math"
+
 // IP fan-out: one address, or one address block, asks for many numbers that do not verify. Outcomes feed a CUSUM (see evidence).
 // Before any outcome is known an address has an allowance of sessions that are still open: ten a minute, more when it has earned
 // it, and more when the whole account is busier than usual. A session that verifies gives its place back, so an office on
@@ -98,7 +100,7 @@ func (o *observation) addressBlocks(known bool) {
 	}{{o.keys.address, ScopeAddress}, {o.keys.addrBlock, ScopeAddrBlock}} {
 		l := o.e.addresses.lock(x.hash)
 		c, k := o.e.addresses.look(x.hash)
-		if c != nil && o.e.blocked(&c.evidence, k, x.hash, o.now, 1, false) {
+		if c != nil && o.e.blocked(&c.evidence, k, x.hash, o.now, 1, math.Inf(1)) {
 			// A carrier's gateway is shared with people who verify. They are challenged, not denied, for what one of them does.
 			a := Deny
 			if !c.confirmed || c.shared() {
