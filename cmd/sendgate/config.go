@@ -18,6 +18,7 @@ import (
 type configFile struct {
 	loaded   bool
 	settings map[string]string
+	err      error // why the file was not read; kong would blame the flag that it asked for first
 }
 
 // Validate has nothing to look at before the flags are known.
@@ -29,10 +30,7 @@ func (c *configFile) Resolve(ctx *kong.Context, _ *kong.Path, flag *kong.Flag) (
 		return nil, nil
 	}
 	if !c.loaded {
-		if err := c.load(ctx); err != nil {
-			return nil, err
-		}
-		c.loaded = true
+		c.loaded, c.err = true, c.load(ctx)
 	}
 	value, ok := c.settings[flag.Name]
 	if !ok {

@@ -12,6 +12,8 @@ import (
 	"runtime/debug"
 
 	"github.com/alecthomas/kong"
+
+	"github.com/sendgate/sendgate/policy"
 )
 
 // version is stamped by the build.
@@ -38,11 +40,15 @@ func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
 func run(args []string, stdout, stderr io.Writer) int {
 	err := execute(args, stdout, stderr)
 	var code exitCode
+	var refused *policy.Error
 	switch {
 	case err == nil:
 		return 0
 	case errors.As(err, &code):
 		return int(code)
+	case errors.As(err, &refused): // a line for each problem, file:line:column first, so that editors find it
+		fmt.Fprintln(stderr, err)
+		return 1
 	}
 	fmt.Fprintf(stderr, "sendgate: error: %v\n", err)
 	return 1
@@ -50,8 +56,9 @@ func run(args []string, stdout, stderr io.Writer) int {
 
 func execute(args []string, stdout, stderr io.Writer) error {
 	var c cli
+	var config configFile
 	parser, err := kong.New(&c, kong.Name("sendgate"), kong.Description(description), kong.Writers(stdout, stderr),
-		kong.ConfigureHelp(kong.HelpOptions{Compact: true}), kong.Resolvers(&configFile{}))
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true}), kong.Resolvers(&config))
 	if err != nil {
 		return err
 	}
@@ -59,6 +66,9 @@ func execute(args []string, stdout, stderr io.Writer) error {
 		args = []string{"--help"}
 	}
 	ctx, err := parser.Parse(args)
+	if config.err != nil {
+		return config.err
+	}
 	if err != nil {
 		return err
 	}

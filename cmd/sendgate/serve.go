@@ -9,11 +9,13 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 
 	"github.com/sendgate/sendgate/gate"
 	"github.com/sendgate/sendgate/limiter"
+	"github.com/sendgate/sendgate/policy"
 	"github.com/sendgate/sendgate/server"
 )
 
@@ -30,6 +32,18 @@ type serveCommand struct {
 	Drain       time.Duration `help:"How long calls in flight may take to finish at the end (${default})." placeholder:"TIME" default:"10s" env:"SENDGATE_DRAIN"`
 	LogLevel    slog.Level    `help:"debug, info, warn or error (${default})." placeholder:"LEVEL" default:"info" env:"SENDGATE_LOG_LEVEL"`
 	LogFormat   string        `help:"text, json, or auto: json unless it is a terminal (${default})." placeholder:"FORMAT" enum:"auto,text,json" default:"auto" env:"SENDGATE_LOG_FORMAT"`
+}
+
+// Help is what `sendgate serve --help` says below its first line.
+func (serveCommand) Help() string {
+	return `gRPC is the fast way in; HTTP takes the same check as JSON: curl -d '{"number":"+6581234567"}' http://127.0.0.1:7071/v1/check
+
+A setting comes from its flag, else from its environment variable, else from the --config file, else from its default. The file is YAML with the flags' names as keys:
+
+  grpc: 127.0.0.1:7070
+  table-size: 1GiB
+
+SIGTERM and SIGINT end it: health says so first, then calls in flight finish.`
 }
 
 // Validate is called by kong when all flags have their values.
@@ -85,7 +99,8 @@ func (c *serveCommand) Run(s *streams) error {
 		return err
 	}
 	go clock.Watch(ctx, log, 10*time.Second)
-	c.announce(log, p.Version, store.Stats(), grpc, http)
+	go refuseReload(ctx, log)
+	c.announce(log, p, store.Stats(), grpc, http)
 	if err := srv.Serve(ctx); err != nil {
 		return err
 	}
@@ -104,13 +119,16 @@ func (c *serveCommand) listen() (grpc, http net.Listener, err error) {
 }
 
 // announce says what runs here, so that nobody has to guess.
-func (c *serveCommand) announce(log *slog.Logger, policyVersion string, stats limiter.Stats, listeners ...net.Listener) {
+func (c *serveCommand) announce(log *slog.Logger, p *policy.Policy, stats limiter.Stats, listeners ...net.Listener) {
 	source := "built-in default"
 	if c.Policy != "" {
 		source = c.Policy
 	}
 	log.Info("sendgate starts", "version", buildVersion(), "pid", os.Getpid())
-	log.Info("policy", "source", source, "version", policyVersion)
+	log.Info("policy", "source", source, "version", p.Version, "limits", len(p.Limits))
+	if parts := notInForce(p); len(parts) > 0 {
+		log.Warn("this version reads these parts of the policy and does not act on them yet", "parts", strings.Join(parts, ", "))
+	}
 	log.Info("state", "data", c.Data, "keys_that_fit", stats.Capacity, "keys_held", stats.Occupied)
 	for i, l := range listeners {
 		if l == nil {
@@ -129,4 +147,41 @@ func address(l net.Listener) string {
 		return "unix:" + l.Addr().String()
 	}
 	return l.Addr().String()
+}
+
+// notInForce names what a policy asks for and nothing here does yet. An operator must not believe to be protected by it.
+func notInForce(p *policy.Policy) []string {
+	countries := &p.Numbers.Countries
+	var parts []string
+	for _, part := range []struct {
+		name string
+		used bool
+	}{
+		{"delays", len(p.Delays) > 0},
+		{"spend", len(p.Spend) > 0},
+		{"detect", p.Detect.Level != policy.LevelOff},
+		{"lists", len(p.Lists.Allow)+len(p.Lists.Block)+len(p.Lists.TestNumbers) > 0},
+		{"numbers", p.Numbers.Invalid != policy.Allow || len(p.Numbers.Types) > 0 || len(countries.Allow)+len(countries.Block)+len(countries.Challenge) > 0},
+		{"the keys and addresses of accounts", len(p.Accounts) > 0},
+	} {
+		if part.used {
+			parts = append(parts, part.name)
+		}
+	}
+	return parts
+}
+
+// refuseReload answers SIGHUP, which would otherwise end the process.
+func refuseReload(ctx context.Context, log *slog.Logger) {
+	hangup := make(chan os.Signal, 1)
+	signal.Notify(hangup, syscall.SIGHUP)
+	defer signal.Stop(hangup)
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-hangup:
+			log.Warn("SIGHUP: the policy is read at the start only; restart to change it, the counters stay")
+		}
+	}
 }
