@@ -17,7 +17,7 @@ import (
 type field struct {
 	name    string
 	value   value
-	initial string // what stands when the key is left out, as YAML; empty: nothing; or required
+	initial string // what stands when the key is left out: a plain value, {} or []; empty: nothing; or required
 	meaning string
 }
 
@@ -164,7 +164,9 @@ func (d *decoder) object(n *yaml.Node, path string, fields []field, partial bool
 	if !d.plain(n, path, yaml.MappingNode, "a mapping with "+list(names)) {
 		return
 	}
-	d.at[path] = n
+	if n.Line > 0 {
+		d.at[path] = n
+	}
 	written := d.keys(n, path)
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		if k := n.Content[i]; k.Kind == yaml.ScalarNode && !slices.Contains(names, k.Value) {
@@ -183,7 +185,7 @@ func (d *decoder) object(n *yaml.Node, path string, fields []field, partial bool
 		case f.initial == required:
 			d.bad(n, under, "it is missing: write %s: %s", f.name, f.value.words())
 		case f.initial != "":
-			f.value.read(d, parseInitial(f.initial), under)
+			f.value.read(d, initialNode(f.initial), under)
 		}
 	}
 }
@@ -206,13 +208,15 @@ func (d *decoder) keys(n *yaml.Node, path string) map[string]*yaml.Node {
 	return out
 }
 
-// parseInitial turns a default of the schema into the node that a file would have.
-func parseInitial(text string) *yaml.Node {
-	var doc yaml.Node
-	if err := yaml.Load([]byte(text), &doc); err != nil || len(doc.Content) == 0 {
-		return &yaml.Node{Kind: yaml.ScalarNode, Value: text}
+// initialNode turns a default of the schema into the node that a file would have, but for its place.
+func initialNode(text string) *yaml.Node {
+	switch text {
+	case "{}":
+		return &yaml.Node{Kind: yaml.MappingNode}
+	case "[]":
+		return &yaml.Node{Kind: yaml.SequenceNode}
 	}
-	return doc.Content[0]
+	return &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: text}
 }
 
 func join(path, name string) string {
@@ -272,10 +276,12 @@ func oneOrMore[T comparable](dst *[]T, one func(*T) value) value {
 		if len(d.problems) > before {
 			return
 		}
-		for i, x := range *dst {
-			if slices.Contains((*dst)[:i], x) {
-				d.bad(n, path, "%v stands here twice: keep one of them", quote(fmt.Sprint(x)))
+		seen := make(map[T]bool, len(*dst))
+		for _, x := range *dst {
+			if seen[x] {
+				d.bad(n, path, "%s stands here twice: keep one of them", quote(fmt.Sprint(x)))
 			}
+			seen[x] = true
 		}
 	}}
 }

@@ -15,7 +15,7 @@
 //
 // A limit applies when every field of its match holds and not every field of its unless does. A field that is not written
 // holds for every send. Of limits that share a name, one judges a send: the one in otp.known_good for a number that is known
-// good, else the one of its account, else the one in limits.
+// good, else the one of its account, else the one in limits. One that stands in for a limit differs from it in what is written.
 //
 // # What is not supported
 //

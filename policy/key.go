@@ -66,15 +66,16 @@ func newGroup(by []Part) group {
 // two groups. It reports false when the send has no such key, which only a client address can cause: a name that is empty is
 // a value like any other.
 func (g *group) appendKey(b []byte, s *Send, c *ClientAddress, tier clientip.Tier) ([]byte, bool) {
+	before := len(b)
 	for i, part := range g.by {
 		if part.isClient() {
 			switch addr := s.Client.Unmap(); {
 			case !addr.IsValid():
 				if c.MissingClient != Bucket {
-					return b, false
+					return b[:before], false
 				}
 			case part == ByClient24 && !addr.Is4(), (part == ByClient48 || part == ByClient56) && addr.Is4():
-				return b, false
+				return b[:before], false
 			}
 		}
 		// The length goes into this byte when it is known.

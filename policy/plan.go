@@ -51,14 +51,14 @@ func (p *Policy) Plan(s *Send, pl *Plan) {
 	for word, live := range pl.live {
 		for ; live != 0; live &= live - 1 {
 			i := word<<6 + bits.TrailingZeros64(live)
-			l := &p.Limits[i]
-			if x.unless[i] && l.Unless.Holds(s) {
+			l := &x.limits[i]
+			if l.unless && p.Limits[i].Unless.Holds(s) {
 				continue
 			}
-			key := pl.key(p, x.groupOf[i], s)
+			key := pl.key(p, l.group, s)
 			switch {
 			case key < 0:
-			case l.Mode == Shadow:
+			case l.shadow:
 				pl.Shadow = append(pl.Shadow, Charge{i, key})
 			default:
 				pl.Enforced = append(pl.Enforced, Charge{i, key})
@@ -73,12 +73,11 @@ func (pl *Plan) key(p *Policy, g int, s *Send) int {
 		return max(k-1, -1)
 	}
 	b, ok := p.index.groups[g].appendKey(pl.bytes, s, &p.ClientAddress, p.index.tier)
+	pl.bytes = b
 	if !ok {
-		pl.bytes = b[:len(pl.bytes)]
 		pl.keyOf[g] = -1
 		return -1
 	}
-	pl.bytes = b
 	pl.ends = append(pl.ends, len(b))
 	pl.keyOf[g] = len(pl.ends)
 	return len(pl.ends) - 1
@@ -87,13 +86,18 @@ func (pl *Plan) key(p *Policy, g int, s *Send) int {
 // index answers "which limits accept this send" with one bit set for each dimension that some limit asks about: the cost
 // grows with the dimensions, hardly with the limits.
 type index struct {
-	all     []uint64 // a bit for each limit
-	asked   []answers
-	unless  []bool // limits that have one
-	groups  []group
-	groupOf []int // of each limit
-	noKeys  []int // a zero for each group
-	tier    clientip.Tier
+	all    []uint64 // a bit for each limit
+	asked  []answers
+	limits []planned
+	groups []group
+	noKeys []int // a zero for each group
+	tier   clientip.Tier
+}
+
+// planned is what Plan needs of a limit, in few bytes: a Limit has many.
+type planned struct {
+	group          int
+	unless, shadow bool
 }
 
 // answers is which limits accept which value of a dimension.
@@ -120,21 +124,20 @@ func and(a, b []uint64) []uint64 {
 // newIndex is called once, when the policy is parsed and its limits have their order.
 func (p *Policy) newIndex() index {
 	n := len(p.Limits)
-	x := index{all: make([]uint64, (n+63)/64), unless: make([]bool, n), groupOf: make([]int, n)}
+	x := index{all: make([]uint64, (n+63)/64), limits: make([]planned, n)}
 	// NewTier fails for widths that the schema refuses.
 	x.tier, _ = clientip.NewTier(32, p.ClientAddress.IPv6Prefix)
 	byName := make(map[string]int)
 	for i := range p.Limits {
 		l := &p.Limits[i]
 		x.all[i>>6] |= 1 << (i & 63)
-		x.unless[i] = !l.Unless.empty()
 		g, known := byName[l.Group()]
 		if !known {
 			g = len(x.groups)
 			byName[l.Group()] = g
 			x.groups = append(x.groups, newGroup(l.By))
 		}
-		x.groupOf[i] = g
+		x.limits[i] = planned{group: g, unless: !l.Unless.empty(), shadow: l.Mode == Shadow}
 	}
 	x.noKeys = make([]int, len(x.groups))
 	for d := range dimensions {
@@ -147,33 +150,29 @@ func (p *Policy) newIndex() index {
 
 // answers tabulates a dimension. It reports false when no limit asks about it.
 func (p *Policy) answers(d dimension) (answers, bool) {
-	a := answers{dimension: d, byValue: make(map[string][]uint64)}
+	a := answers{dimension: d, byValue: make(map[string][]uint64), others: make([]uint64, (len(p.Limits)+63)/64)}
+	for i := range p.Limits {
+		if p.Limits[i].Match.values(d) == nil {
+			a.others[i>>6] |= 1 << (i & 63)
+		}
+	}
+	of := func(v string) []uint64 {
+		if a.byValue[v] == nil {
+			a.byValue[v] = slices.Clone(a.others)
+		}
+		return a.byValue[v]
+	}
 	for i := range p.Limits {
 		for _, v := range p.Limits[i].Match.values(d) {
-			a.byValue[v] = nil
+			of(v)[i>>6] |= 1 << (i & 63)
 		}
+	}
+	for i := range p.Limits { // last, because it takes back what a match gave
 		for _, v := range p.Limits[i].replacedFor(d) {
-			a.byValue[v] = nil
+			of(v)[i>>6] &^= 1 << (i & 63)
 		}
 	}
-	if len(a.byValue) == 0 {
-		return a, false
-	}
-	tabulate := func(v string, named bool) []uint64 {
-		set := make([]uint64, (len(p.Limits)+63)/64)
-		for i := range p.Limits {
-			accepted := p.Limits[i].Match.values(d)
-			if (accepted == nil || named && slices.Contains(accepted, v)) && !(named && slices.Contains(p.Limits[i].replacedFor(d), v)) {
-				set[i>>6] |= 1 << (i & 63)
-			}
-		}
-		return set
-	}
-	for v := range a.byValue {
-		a.byValue[v] = tabulate(v, true)
-	}
-	a.others = tabulate("", false)
-	return a, true
+	return a, len(a.byValue) > 0
 }
 
 // replacedFor is the values of a dimension for which another limit of the same name stands in for l.

@@ -1,6 +1,7 @@
 package policy_test
 
 import (
+	"encoding/binary"
 	"fmt"
 	"maps"
 	"math"
@@ -354,22 +355,24 @@ func TestPlan_sharesOneKeyInAGroup(t *testing.T) {
 	}
 }
 
+// A key can be read back into its parts, so no two sends that differ in one share it.
 func TestPlan_compoundKeysKeepTheirParts(t *testing.T) {
 	p := parse(t, "version: 1\nlimits: [{name: a, by: [subaccount, account], limit: 1, window: 1s}]")
-	long := strings.Repeat("x", 300)
-	keys := make(map[string]policy.Send)
-	for _, s := range []policy.Send{
-		{Account: "ab", Subaccount: "c"}, {Account: "a", Subaccount: "bc"}, {Account: "abc"}, {Subaccount: "abc"},
-		{Account: long, Subaccount: "y"}, {Account: long[:299], Subaccount: "xy"}, {Account: long[:127]}, {Account: long[:128]},
-		{Account: "a\x0e\x01b"}, {Account: "a", Subaccount: "b"},
+	long := strings.Repeat("x", 20000)
+	for _, parts := range [][2]string{
+		{"ab", "c"}, {"a", "bc"}, {"", ""}, {"a\x0e\x01b", ""}, {long[:127], "y"}, {long[:128], "y"}, {"y", long[:300]}, {long, long[:16384]},
 	} {
 		var plan policy.Plan
-		p.Plan(&s, &plan)
-		key := string(plan.Key(plan.Enforced[0].Key))
-		if other, taken := keys[key]; taken {
-			t.Errorf("%q/%q and %q/%q share a key", s.Account, s.Subaccount, other.Account, other.Subaccount)
+		p.Plan(&policy.Send{Account: parts[0], Subaccount: parts[1]}, &plan)
+		var got []string
+		for key := plan.Key(plan.Enforced[0].Key); len(key) > 0; {
+			n, w := binary.Uvarint(key[1:])
+			got = append(got, string(key[1+w:1+w+int(n)]))
+			key = key[1+w+int(n):]
 		}
-		keys[key] = s
+		if !slices.Equal(got, parts[:]) {
+			t.Errorf("%.20q: read back as %.20q", parts, got)
+		}
 	}
 }
 
@@ -434,6 +437,7 @@ func BenchmarkPlan(b *testing.B) {
 		{"fifty-none-apply", fifty(), "stranger"},
 		{"fifty-5-apply", fifty(), "a3"},
 		{"fifty-all-apply", fifty(), "all"},
+		{"5000-accounts", manyAccounts(), "a3"},
 	} {
 		b.Run(c.name, func(b *testing.B) {
 			p, list, plan := parse(b, c.src), sends(b, c.account), policy.Plan{}
@@ -442,6 +446,27 @@ func BenchmarkPlan(b *testing.B) {
 				p.Plan(&list[i&1023], &plan)
 			}
 			b.ReportMetric(float64(len(plan.Enforced)), "limits")
+		})
+	}
+}
+
+// manyAccounts is what a platform with many customers would have: 5000 accounts with limits of their own.
+func manyAccounts() string {
+	var many strings.Builder
+	many.Write(policy.DefaultYAML())
+	many.WriteString("accounts:\n")
+	for i := range 5000 {
+		fmt.Fprintf(&many, "  a%d: {limits: [{name: number-minute, limit: 2}, {name: client-minute, mode: off}, {name: own, by: account, limit: 9, window: 1s}]}\n", i)
+	}
+	return many.String()
+}
+
+func BenchmarkParse(b *testing.B) {
+	for name, src := range map[string]string{"default": string(policy.DefaultYAML()), "5000-accounts": manyAccounts()} {
+		b.Run(name, func(b *testing.B) {
+			for b.Loop() {
+				parse(b, src)
+			}
 		})
 	}
 }

@@ -158,7 +158,7 @@ accounts: {acme: {}}
 		}
 	}
 	seen := map[string]string{first.Version: "the first"}
-	for _, edit := range [][2]string{{"limit: 1", "limit: 2"}, {"60s", "61s"}, {"name: a", "name: b"}, {"+6591234567", "+6591234568"}, {", client", ""},
+	for _, edit := range [][2]string{{"limit: 1", "limit: 2"}, {"60s", "61s"}, {"name: a", "name: b"}, {"+6591234567", "+6591244567"}, {", client", ""},
 		{"acme: {}", "acme: {limits: [{name: a, mode: off}]}"}, {"acme: {}", "acme: {region: eu}"}, {"window: 60s", "window: 60s, mode: shadow"},
 		{"version: 1", "version: 1\nfail_mode: {default: closed}"}, {"version: 1", "version: 1\ndetect: {level: max}"}} {
 		v := parse(t, strings.Replace(base, edit[0], edit[1], 1)).Version

@@ -214,13 +214,19 @@ func accountFields(p *Policy, name string, a *Account) []field {
 // startFrom is where a limit starts that may stand in for the one of its name: the scope says for whom.
 func (p *Policy) startFrom(name string, scope Limit) (Limit, bool) {
 	for i := range p.Limits {
-		if base := p.Limits[i]; base.Name == name && base.Account == "" && !base.KnownGood {
-			base.Account, base.KnownGood = scope.Account, scope.KnownGood
-			if scope.OnLimit != "" {
-				base.OnLimit = scope.OnLimit
-			}
-			return base, true
+		l := &p.Limits[i]
+		if l.Account != "" || l.KnownGood {
+			break // the limits of everyone are read first
 		}
+		if l.Name != name {
+			continue
+		}
+		base := *l
+		base.Account, base.KnownGood = scope.Account, scope.KnownGood
+		if scope.OnLimit != "" {
+			base.OnLimit = scope.OnLimit
+		}
+		return base, true
 	}
 	return scope, false
 }
