@@ -70,9 +70,13 @@ func count(w uint64) int64 { return int64(w & countMask) }
 func (t *Table) ring(slot, b int64) *uint64 { return &t.mem[slot+ringWord+b%ringSize] }
 
 // openBucket brings the head to the bucket of lo and returns the bucket, its word and the memo.
-func (t *Table) openBucket(c cut, slot, lo int64) (b int64, w, memo uint64, o outcome, from int64) {
+func (t *Table) openBucket(c cut, slot int64, tag uint64, lo int64) (b int64, w, memo uint64, o outcome, from int64) {
 	for {
 		head := load(&t.mem[slot+headWord])
+		// Order matters: with the tag read after it the head is this key's. In a slot given away the word may be a permit.
+		if load(&t.mem[slot]) != tag {
+			return 0, 0, 0, gone, 0
+		}
 		if head&takenBit != 0 {
 			if !t.heal(slot, head) {
 				return 0, 0, 0, gone, 0
@@ -190,11 +194,11 @@ func (t *Table) announced(w uint64) int64 {
 	return count(w)
 }
 
-func (t *Table) announce(slot, amount int64) bool {
+func (t *Table) announce(slot int64, tag uint64, amount int64) bool {
 	p := &t.mem[slot+announcedWord]
 	for {
 		w := load(p)
-		if w&takenBit != 0 && w&genMask == t.gen {
+		if w&takenBit != 0 && w&genMask == t.gen || load(&t.mem[slot]) != tag {
 			return false
 		}
 		if cas(p, w, t.gen|(w+changeOne)&changeMask|uint64(t.announced(w)+amount)) {
@@ -232,12 +236,9 @@ func (t *Table) subtract(word, b, amount int64) {
 func (t *Table) judgeBuckets(r *tableRule, k Key, slot, limit, cost, lo, own int64) (outcome, int64) {
 	for look := 0; ; look++ {
 		before := load(&t.mem[slot+announcedWord])
-		b, w, memo, o, from := t.openBucket(r.cut, slot, lo)
+		b, w, memo, o, from := t.openBucket(r.cut, slot, tagOf(k, r.bank), lo)
 		if o != passes {
 			return o, from
-		}
-		if load(&t.mem[slot]) != tagOf(k, r.bank) {
-			return gone, 0
 		}
 		now := int64(0)
 		if isBucket(w, b) {
@@ -282,7 +283,8 @@ func (t *Table) bucketsEnd(r *tableRule, slots []int64, b, amount int64) int64 {
 
 // claimBuckets adds cost to the bucket of the reading in a slot that may hold limit, or does nothing.
 func (t *Table) claimBuckets(r *tableRule, k Key, slot, limit, cost int64, at reading, last bool, l *ledger) (outcome, int64) {
-	if !last && !t.announce(slot, cost) {
+	tag := tagOf(k, r.bank)
+	if !last && !t.announce(slot, tag, cost) {
 		return gone, 0
 	}
 	refuse := func(o outcome, v int64) (outcome, int64) {
@@ -292,12 +294,9 @@ func (t *Table) claimBuckets(r *tableRule, k Key, slot, limit, cost int64, at re
 		return o, v
 	}
 	for {
-		b, w, memo, o, from := t.openBucket(r.cut, slot, at.lo)
+		b, w, memo, o, from := t.openBucket(r.cut, slot, tag, at.lo)
 		if o != passes {
 			return refuse(o, from)
-		}
-		if load(&t.mem[slot]) != tagOf(k, r.bank) {
-			return refuse(gone, 0)
 		}
 		now := int64(0)
 		if isBucket(w, b) {
@@ -347,8 +346,9 @@ func (t *Table) clearBuckets(slot int64, tag uint64) {
 			}
 		}
 	}
-	memo := load(&t.mem[slot+memoWord])
-	cas(&t.mem[slot+memoWord], memo, t.voidWord())
+	if memo := load(&t.mem[slot+memoWord]); load(&t.mem[slot]) == tag {
+		cas(&t.mem[slot+memoWord], memo, t.voidWord())
+	}
 }
 
 // bucketsSpent says that nothing a slot holds can count for a reading from lo on.
@@ -362,11 +362,12 @@ func (t *Table) bucketsSpent(slot int64, c cut, lo int64) bool {
 }
 
 // takeBuckets takes announcements and head away, and returns when the last that the slot holds left its window.
-func (t *Table) takeBuckets(slot int64, c cut, lo int64) (latest int64, ok bool) {
+func (t *Table) takeBuckets(slot int64, tag uint64, c cut, lo int64) (latest int64, ok bool) {
 	ap, hp := &t.mem[slot+announcedWord], &t.mem[slot+headWord]
 	a := load(ap)
-	// Order matters: spent is judged after a was read, so that the CAS fails if a check announced itself since.
-	if !t.bucketsSpent(slot, c, lo) || !cas(ap, a, takenBit|t.gen|(a+changeOne)&changeMask) {
+	// Order matters: spent is judged after a was read, so that the CAS fails if a check announced itself since; and the tag is
+	// read after it, so that the CAS fails if another recycler was faster.
+	if !t.bucketsSpent(slot, c, lo) || load(&t.mem[slot]) != tag || !cas(ap, a, takenBit|t.gen|(a+changeOne)&changeMask) {
 		return 0, false
 	}
 	head := load(hp)

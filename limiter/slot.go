@@ -153,7 +153,7 @@ func (t *Table) vacate(slot int64, lo int64) bool {
 	var ok bool
 	var latest int64
 	if b.past.width > 0 {
-		latest, ok = t.takeBuckets(slot, b.past, lo)
+		latest, ok = t.takeBuckets(slot, tag, b.past, lo)
 	} else {
 		latest, ok = t.takeWords(slot, tag, b, lo)
 	}
@@ -173,6 +173,11 @@ func (t *Table) takeWords(slot int64, tag uint64, b *bankView, lo int64) (latest
 	for j := range n {
 		p := &t.mem[slot+1+j]
 		w := load(p)
+		// Order matters: with the tag read after it the first word is the one we judge by, and whoever has it has the slot. In a
+		// slot that changed hands the words may be buckets.
+		if j == 0 && load(&t.mem[slot]) != tag {
+			return 0, false
+		}
 		if t.wordSpent(w, b.forgetOf(j+1), lo) && cas(p, w, undecided|t.gen|nextStamp(w)|untilMask) {
 			old[j] = w
 			if w&undecided == 0 || b.forgetOf(j+1) > 0 {
@@ -181,11 +186,6 @@ func (t *Table) takeWords(slot int64, tag uint64, b *bankView, lo int64) (latest
 			continue
 		}
 		t.giveBack(slot, old[:j])
-		return 0, false
-	}
-	// With all words ours nobody else changes the tag. If it is not the one we judged by, the slot changed hands before.
-	if load(&t.mem[slot]) != tag {
-		t.giveBack(slot, old[:n])
 		return 0, false
 	}
 	return latest, true

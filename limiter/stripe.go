@@ -50,12 +50,9 @@ func (t *Table) room(r *tableRule, k Key, slot, limit, lo int64, exact bool) (le
 	}
 	for {
 		before := load(&t.mem[slot+announcedWord])
-		b, w, memo, o, from := t.openBucket(r.cut, slot, lo)
+		b, w, memo, o, from := t.openBucket(r.cut, slot, tagOf(k, r.bank), lo)
 		if o != passes {
 			return 0, 0, o, from
-		}
-		if load(&t.mem[slot]) != tagOf(k, r.bank) {
-			return 0, 0, gone, 0
 		}
 		sum := count(memo)
 		if exact {
@@ -109,14 +106,15 @@ func (t *Table) judgeStripes(r *tableRule, k Key, cost, lo int64) (outcome, int6
 }
 
 func (t *Table) stripesEnd(r *tableRule, slots []int64, drained, amount, lo int64) int64 {
+	var there [maxStripes]int64
 	n := 0
 	for _, slot := range slots {
 		if slot != 0 {
-			slots[n] = slot
+			there[n] = slot
 			n++
 		}
 	}
-	end := t.bucketsEnd(r, slots[:n], lo/r.width, amount)
+	end := t.bucketsEnd(r, there[:n], lo/r.width, amount)
 	if drained > 0 {
 		end = min(end, max(lo+1, r.drainUntil))
 	}
@@ -126,9 +124,23 @@ func (t *Table) stripesEnd(r *tableRule, slots []int64, drained, amount, lo int6
 // peekStripes is what a key holds, and when cost can pass: 0 if now. Unlike a judge it moves no head, so that a look from the
 // future leaves the present as it was.
 func (t *Table) peekStripes(r *tableRule, k Key, cost, lo int64) (held, end int64) {
+	for {
+		var slots [maxStripes]int64
+		held, end = t.peekOnce(r, k, cost, lo, slots[:0])
+		same := true
+		for s, slot := range slots[:r.stripes] {
+			_, now := t.findStripe(r, k, int64(s))
+			same = same && now == slot
+		}
+		if same {
+			return held, end
+		}
+	}
+}
+
+func (t *Table) peekOnce(r *tableRule, k Key, cost, lo int64, slots []int64) (held, end int64) {
 	drained := t.drainedSum(r, k, lo)
-	var inline [maxStripes]int64
-	slots, b := inline[:0], lo/r.width
+	b := lo / r.width
 	for s := range r.stripes {
 		_, slot := t.findStripe(r, k, s)
 		slots = append(slots, slot)
@@ -210,8 +222,11 @@ func (t *Table) claimStripe(r *tableRule, k Key, s, limit, cost int64, at readin
 // heldInStripes is what a key holds in all its stripes.
 func (t *Table) heldInStripes(r *tableRule, k Key, lo int64) (sum int64) {
 	for s := range r.stripes {
-		if _, slot := t.findStripe(r, k, s); slot != 0 {
-			sum += t.heldInBuckets(r.cut, slot, lo)
+		if sk, slot := t.findStripe(r, k, s); slot != 0 {
+			// Order matters: the tag is read after the words, or they may be another key's.
+			if held := t.heldInBuckets(r.cut, slot, lo); load(&t.mem[slot]) == tagOf(sk, r.bank) {
+				sum += held
+			}
 		}
 	}
 	return sum

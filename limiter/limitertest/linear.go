@@ -1,4 +1,5 @@
 package limitertest
+
 import "testing"
+
 func testLinearizable(t *testing.T, s Suite) {}
-func testHistory(t *testing.T, s Suite) {}

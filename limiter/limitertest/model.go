@@ -212,7 +212,9 @@ func modelHistory(t *testing.T, s Suite, seed uint64, steps int) {
 				past = past[1:]
 			}
 			if exact && len(charges) > 0 {
-				least := slices.MinFunc(charges, func(a, b limiter.Charge) int { return cmp.Compare(left(logs[key], rules, a, now), left(logs[key], rules, b, now)) })
+				least := slices.MinFunc(charges, func(a, b limiter.Charge) int {
+					return cmp.Compare(left(logs[key], rules, a, now), left(logs[key], rules, b, now))
+				})
 				if want := left(logs[key], rules, least, now); d.Remaining != want {
 					fail("Remaining %d, the logs have %d", d.Remaining, want)
 				}
