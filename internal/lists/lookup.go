@@ -25,16 +25,19 @@ func (m Match) OK() bool { return m.set != nil }
 // Entry is the entry that matched. It is only for matches that are OK.
 func (m Match) Entry() Entry { return m.set.entry(m.at) }
 
-func (m Match) rank() int {
-	if !m.OK() {
-		return -1
+// over tells whether a match is there and more specific than another. It reads the records only if both are there.
+func (m Match) over(o Match) bool {
+	if !m.OK() || !o.OK() {
+		return m.OK()
 	}
-	return m.set.records[m.at.at()].target.rank()
+	return m.rank() > o.rank()
 }
 
-// than returns the more specific of two matches; m if they are alike.
-func (m Match) than(o Match) Match {
-	if o.rank() > m.rank() {
+func (m Match) rank() int { return m.set.records[m.at.at()].target.rank() }
+
+// or returns the more specific of two matches; m if they are alike.
+func (m Match) or(o Match) Match {
+	if o.over(m) {
 		return o
 	}
 	return m
@@ -64,7 +67,7 @@ type Result struct {
 
 // Merge adds what another set has for the same send. The more specific entry counts, and the one of r between equals.
 func (r Result) Merge(o Result) Result {
-	merge := func(a, b Hit) Hit { return Hit{Number: a.Number.than(b.Number), Address: a.Address.than(b.Address)} }
+	merge := func(a, b Hit) Hit { return Hit{Number: a.Number.or(b.Number), Address: a.Address.or(b.Address)} }
 	return Result{Allow: merge(r.Allow, o.Allow), Block: merge(r.Block, o.Block), Test: merge(r.Test, o.Test)}
 }
 
@@ -86,10 +89,10 @@ const (
 //
 // Allowed means exempt from detection only. Neither an opt-out nor a limit is waived by it; the caller asks consent first.
 func (r Result) Standing() (Standing, Match) {
-	if r.Block.Number.OK() && r.Block.Number.rank() >= r.Allow.Number.rank() {
+	if r.Block.Number.OK() && !r.Allow.Number.over(r.Block.Number) {
 		return Blocked, r.Block.Number
 	}
-	if r.Block.Address.OK() && r.Block.Address.rank() >= r.Allow.Address.rank() {
+	if r.Block.Address.OK() && !r.Allow.Address.over(r.Block.Address) {
 		return Blocked, r.Block.Address
 	}
 	if r.Allow.OK() {
@@ -157,12 +160,12 @@ func (l *look) seal(digits uint64) {
 func (l *look) in(x *index) (hit Hit) {
 	if l.number {
 		for i := 0; i < l.n && !hit.Number.OK(); i++ {
-			if at, ok := x.numbers.find(l.set.records, &l.keys[i]); ok {
+			if at, ok := x.numbers.find(&l.keys[i]); ok {
 				hit.Number = l.match(at)
 			}
 		}
 		if !hit.Number.OK() {
-			hit.Number = l.longest(x.ranges, l.whole).than(l.longest(x.prefixes, l.open))
+			hit.Number = l.longest(x.ranges, l.whole).or(l.longest(x.prefixes, l.open))
 		}
 	}
 	if !hit.Number.OK() && len(x.countries) > 0 {
@@ -171,7 +174,7 @@ func (l *look) in(x *index) (hit Hit) {
 		}
 	}
 	if l.address.IsValid() {
-		if at, ok := x.singles.find(l.set.records, &l.single); ok {
+		if at, ok := x.singles.find(&l.single); ok {
 			hit.Address = l.match(at)
 		}
 		if !hit.Address.OK() {

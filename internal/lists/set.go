@@ -103,7 +103,7 @@ func (s *Set) find(list List, t Target) (ref, bool) {
 	x := &s.lists[list]
 	switch t.kind {
 	case KindNumber:
-		return x.numbers.find(s.records, &t.raw)
+		return x.numbers.find(&t.raw)
 	case KindRange:
 		return x.ranges.Get(digitPrefix(t))
 	case KindPrefix:
@@ -113,7 +113,7 @@ func (s *Set) find(list List, t Target) (ref, bool) {
 		return at, ok
 	case KindAddress:
 		if t.single() {
-			return x.singles.find(s.records, &t.raw)
+			return x.singles.find(&t.raw)
 		}
 		return x.cidrs.Get(t.prefix())
 	}
@@ -198,15 +198,14 @@ func (w *edit) insert(t *trie, p netip.Prefix, at ref) *trie {
 // drop removes the entry for a target, if there is one.
 func (w *edit) drop(list List, t Target) {
 	s := w.set
-	at, ok := s.find(list, t)
-	if !ok {
+	if _, ok := s.find(list, t); !ok {
 		return
 	}
 	s.live--
 	x := &s.lists[list]
 	switch t.kind {
 	case KindNumber:
-		x.numbers.remove(&t.raw, at)
+		x.numbers.remove(&t.raw)
 	case KindRange:
 		x.ranges = x.ranges.DeletePersist(digitPrefix(t))
 	case KindPrefix:
@@ -216,7 +215,7 @@ func (w *edit) drop(list List, t Target) {
 		delete(x.countries, [2]byte(t.raw[:2]))
 	case KindAddress:
 		if t.single() {
-			x.singles.remove(&t.raw, at)
+			x.singles.remove(&t.raw)
 		} else {
 			x.cidrs = x.cidrs.DeletePersist(t.prefix())
 		}
