@@ -404,6 +404,24 @@ func TestStore_againstModel(t *testing.T) {
 	})
 }
 
+func TestSnapshot_neverChanges(t *testing.T) {
+	s := open(t, t.TempDir())
+	add(t, s, entry(t, lists.Block, "GB"), entry(t, lists.Block, "+4477*")) // the next changes are no longer made in place
+	for _, text := range modelTexts {
+		without := s.Snapshot()
+		add(t, s, entry(t, lists.Block, text))
+		with := s.Snapshot()
+		if _, ok, err := s.Remove(noon, lists.Block, target(t, text), "", "lee"); err != nil || !ok {
+			t.Fatal(text, ok, err)
+		}
+		for set, want := range map[*lists.Set]bool{without: false, with: true, s.Snapshot(): false} {
+			if _, ok := set.Find(lists.Block, target(t, text)); ok != want {
+				t.Errorf("%s: found %v, want %v", text, ok, want)
+			}
+		}
+	}
+}
+
 // Readers see whole snapshots: of a pair that is changed in one batch they never see half.
 func TestStore_readersAndWriters(t *testing.T) {
 	s := open(t, t.TempDir())
