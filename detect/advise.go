@@ -9,6 +9,9 @@ func (o *observation) advise(a Advice, sig Signal, until tick, blocked bool) {
 	if d.AtMost != Allow {
 		a = min(a, d.AtMost)
 	}
+	if a == Deny && o.capped && sig.Subject.Scope != ScopeNumber {
+		a = Challenge
+	}
 	if a == Challenge {
 		switch {
 		case o.s.ChallengePassed:
@@ -21,7 +24,7 @@ func (o *observation) advise(a Advice, sig Signal, until tick, blocked bool) {
 	if sig.Shadow || o.level == LevelObserve || o.s.Exempt {
 		a = min(a, Flag)
 	}
-	r := o.r
+	r := &o.res
 	at := r.Count
 	if a > r.Advice {
 		r.Advice, r.Kind, r.Scope, r.Blocked = a, sig.Kind, sig.Subject.Scope, blocked

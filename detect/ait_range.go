@@ -82,7 +82,7 @@ func (o *observation) compose(c *rangeCell, k *keep, h uint64, i int, familiar, 
 		return
 	}
 	confirmed := float64(c.compose) >= threshold && c.failures >= minFailures
-	if !confirmed && (c.until != never || float64(c.compose) < thresholdOnly) {
+	if !confirmed && (c.until != never || o.expected || float64(c.compose) < thresholdOnly) {
 		return
 	}
 	scope := ScopeRange2 + Scope(i)
@@ -140,9 +140,17 @@ func (o *observation) adviseRange(c *evidence, scope Scope, familiar, before boo
 			return
 		}
 	}
-	sig := o.e.signal(c.kind, subject(scope, o.s.Number, o.s.Country, o.net), c, float64(max(c.compose, c.outcome)), threshold, o.rangePace(c))
+	expected := o.rangePace(c)
+	if a == Deny && o.cold() {
+		a = Challenge
+	}
+	o.honest = min(1, expected/float64(max(1, c.attempts)))
+	sig := o.e.signal(c.kind, subject(scope, o.s.Number, o.s.Country, o.net), c, float64(max(c.compose, c.outcome)), threshold, expected)
 	o.advise(a, sig, c.until, before)
 }
+
+// cold says that little is known yet: the engine is less than a day old, and the country has few verified sessions.
+func (o *observation) cold() bool { return o.now < 2*day && o.verified < 300 }
 
 // rangePace is how many sessions an hour the range has earned.
 func (o *observation) rangePace(c *evidence) float64 {

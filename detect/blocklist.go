@@ -29,7 +29,7 @@ func (l *blocklist) add(b Block, hash uint64, until, now tick) uint32 {
 	defer l.mu.Unlock()
 	l.lastID++
 	b.ID = l.lastID
-	l.alert(b.Since, b.Signal)
+	l.alert(b.Since, b.Signal, "")
 	for range l.rows {
 		i := l.next
 		if l.next++; l.next == len(l.rows) {
@@ -96,14 +96,21 @@ func (l *blocklist) get(id uint64) (row blockRow, ok bool) {
 const alertsKept = 1024
 
 // alert is called with the list locked.
-func (l *blocklist) alert(at int64, s Signal) {
+func (l *blocklist) alert(at int64, s Signal, text string) {
 	l.seq++
-	a := Alert{Seq: l.seq, At: at, Signal: s}
+	a := Alert{Seq: l.seq, At: at, Signal: s, Text: text}
 	if len(l.alerts) < alertsKept {
 		l.alerts = append(l.alerts, a)
 		return
 	}
 	l.alerts[(l.seq-1)%alertsKept] = a
+}
+
+// say raises an alert about the engine itself.
+func (l *blocklist) say(at int64, s Signal, text string) {
+	l.mu.Lock()
+	l.alert(at, s, text)
+	l.mu.Unlock()
 }
 
 func (l *blocklist) after(seq uint64) []Alert {

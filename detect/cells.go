@@ -105,6 +105,7 @@ const (
 	sessionInhabited4             // people had verified in the range of four digits; the next two are five and six
 	sessionInhabited5
 	sessionInhabited6
+	sessionByRange // a range stopped it: its address does not hear of it
 	sessionSprayed // it was stopped because codes are guessed
 	sessionStrange // the block on its class stopped it: wide ranges do not hear of it
 )

@@ -21,8 +21,10 @@ type country struct {
 	paceT              tick
 	// Inhabited ranges: of the sessions of new numbers that verified, the portion that fell into a range of four, five, six
 	// masked digits where others had verified before.
-	cover     [3]float32
-	covered   float32 // how many were seen, up to coverWeight
+	cover   [3]float32
+	covered float32 // how many were seen, up to coverWeight
+	cap     denyCap
+	// The classes of strangers, from knownStrange on; see country_anomaly.go and otp_bruteforce.go.
 	strangers [watched]evidence
 }
 

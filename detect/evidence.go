@@ -64,10 +64,18 @@ func (e *Engine) judge(s *session, ok bool, now tick) {
 		s.fail = float32(end.evidence)
 	}
 	k := e.keysOf(s.number, s.net())
+	if s.state&sessionKnown == 0 {
+		for _, h := range k.ranges {
+			e.ranges.fetch(h)
+		}
+	}
+	e.addresses.fetch(k.address)
+	e.addresses.fetch(k.addrBlock)
 	if s.state&sessionRanged != 0 && s.state&sessionKnown == 0 {
 		e.judgeRanges(&end, &k)
 	}
-	if s.state&sessionNet != 0 {
+	// Residential proxies share blocks with people: what a range explains is not held against the address.
+	if s.state&sessionNet != 0 && (ok || s.more&sessionByRange == 0) {
 		e.judgeAddresses(&end, &k)
 	}
 

@@ -2,51 +2,86 @@ package detect
 
 import "math"
 
-// IP fan-out: one address, or one address block, asks for many numbers that do not verify. Outcomes feed a CUSUM (see evidence).
-// Before any outcome is known an address has an allowance of sessions that are still open: ten a minute, more when it has earned
-// it, and more when the whole account is busier than usual. A session that verifies gives its place back, so an office on
-// a Monday morning flows as fast as people type their codes.
+// IP fan-out: one address, or one address block, asks for many numbers that do not verify. Outcomes feed a CUSUM (see
+// evidence.go). Before any outcome is known an address has an allowance of sessions that are still open: ten a minute, more when
+// it has earned it, and more when the whole account is busier than usual. A session that verifies gives its place back, so an
+// office on a Monday morning flows as fast as people type their codes.
 const (
-	freeOpen       = 10.
-	earnedOpen     = 8. / 360
-	addrBlockExtra = 2.
-	sharedVerified = 3 // verified sessions, and their portion, that make an address a shared one
-	sharedPortion  = .1
-	trustedBlock   = 2 // verified sessions that make an address block trusted
+	freeOpen        = 10.
+	earnedOpen      = 8. / 360 // places for each session verified in the last six hours
+	addrBlockExtra  = 2.
+	sharedVerified  = 3 // verified sessions, and their portion, that make an address a shared one
+	sharedPortion   = .1
+	familiarBlock   = 2 // verified sessions that make an address block familiar
+	surgeLargest    = 20.
+	addressSessions = 1. // an hour, that honest people make from a blocked address before it is renewed
 )
 
-// fanout charges the allowance of the address.
-func (o *observation) fanout(known bool) {
+// network checks and charges the address, its block and its provider. It says whether the address is familiar: its block
+// verified before, or its provider did for this country.
+func (o *observation) network(known bool) (familiar bool) {
 	if !o.net.set {
-		return
+		return false
 	}
-	e, now := o.e, o.now
+	e := o.e
+	l := e.origins.lock(o.keys.origin)
+	if c := e.origins.find(o.keys.origin); c != nil {
+		familiar = c.trusted(o.s.Country)
+	}
+	l.Unlock()
+
+	l = e.addresses.lock(o.keys.addrBlock)
+	if c, k := e.addresses.look(o.keys.addrBlock); c != nil {
+		familiar = familiar || c.verified >= familiarBlock
+		o.addressBlocked(c, k, o.keys.addrBlock, ScopeAddrBlock, known)
+	}
+	l.Unlock()
+
 	surge := o.surge()
-	l := e.addresses.lock(o.keys.address)
-	defer l.Unlock()
-	c, k, fresh := e.addresses.get(o.keys.address, now)
-	if c == nil {
-		return
+	l = e.addresses.lock(o.keys.address)
+	if c, k, fresh := e.addresses.get(o.keys.address, o.now); c != nil {
+		if fresh {
+			c.rated, c.first = o.now, o.now
+		}
+		o.fanout(c, known, surge)
+		o.addressBlocked(c, k, o.keys.address, ScopeAddress, known)
+		touch(k, o.now, c.worth())
 	}
-	if fresh {
-		c.rated, c.first = now, now
-	}
-	passed := now.since(c.rated)
+	l.Unlock()
+	return familiar
+}
+
+// fanout charges the allowance of the address, which is locked.
+func (o *observation) fanout(c *addressCell, known bool, surge float64) {
+	passed := o.now.since(c.rated)
 	c.open *= float32(decay(passed, minute))
 	c.earned *= float32(decay(passed, 6*hour))
-	c.rated = max(c.rated, now)
-	touch(k, now, c.worth())
+	c.rated = max(c.rated, o.now)
 	allowance := freeOpen + earnedOpen*float64(c.earned)*surge
 	if float64(c.open) >= allowance && !known {
-		sig := e.signal(IPFanout, o.net.subject(ScopeAddress), &c.evidence, float64(c.open), allowance, allowance)
-		o.advise(Challenge, sig, now+minute, false)
+		sig := o.e.signal(IPFanout, o.net.subject(ScopeAddress), &c.evidence, float64(c.open), allowance, allowance)
+		o.advise(Challenge, sig, o.now+minute, false)
 		return
 	}
 	c.open++
-	o.r.undo.counted = true
+	o.res.undo.counted = true
 }
 
-// surge is how much busier the account is than its day's average, from 1 to 20.
+// addressBlocked stops sends from a blocked address or block, which is locked. Numbers that verified before pass.
+func (o *observation) addressBlocked(c *addressCell, k *keep, h uint64, scope Scope, known bool) {
+	if known || !o.e.blocked(&c.evidence, k, h, o.now, addressSessions, math.Inf(1)) {
+		return
+	}
+	// A carrier's gateway is shared with people who verify. They are challenged, not denied, for what one of them does.
+	a := Deny
+	if !c.confirmed || c.shared() {
+		a = Challenge
+	}
+	o.honest = min(1, float64(c.earned)/6/float64(max(1, c.attempts)))
+	o.advise(a, o.e.signal(c.kind, o.net.subject(scope), &c.evidence, float64(c.outcome), threshold, addressSessions), c.until, true)
+}
+
+// surge is how much busier the account is than its day's average, from 1 to surgeLargest.
 func (o *observation) surge() float64 {
 	e, now := o.e, o.now
 	h := e.hash(aboutAccount, o.s.Account)
@@ -64,52 +99,7 @@ func (o *observation) surge() float64 {
 	a.days = a.days*float32(decay(passed, day)) + 1
 	a.t = max(a.t, now)
 	touch(k, now, hour)
-	return min(20, max(1, float64(a.minutes)/300/(float64(a.days)/86400)))
-}
-
-// familiar says that the address block verified before, or its provider did for this country.
-func (o *observation) familiar() (yes bool) {
-	if !o.net.set {
-		return false
-	}
-	e := o.e
-	l := e.origins.lock(o.keys.origin)
-	if c := e.origins.find(o.keys.origin); c != nil && c.trusted(o.s.Country) {
-		yes = true
-	}
-	l.Unlock()
-	if yes {
-		return true
-	}
-	l = e.addresses.lock(o.keys.addrBlock)
-	if c := e.addresses.find(o.keys.addrBlock); c != nil && c.verified >= trustedBlock {
-		yes = true
-	}
-	l.Unlock()
-	return yes
-}
-
-// addressBlocks stops sends from blocked addresses.
-func (o *observation) addressBlocks(known bool) {
-	if !o.net.set || known {
-		return
-	}
-	for _, x := range [...]struct {
-		hash  uint64
-		scope Scope
-	}{{o.keys.address, ScopeAddress}, {o.keys.addrBlock, ScopeAddrBlock}} {
-		l := o.e.addresses.lock(x.hash)
-		c, k := o.e.addresses.look(x.hash)
-		if c != nil && o.e.blocked(&c.evidence, k, x.hash, o.now, 1, math.Inf(1)) {
-			// A carrier's gateway is shared with people who verify. They are challenged, not denied, for what one of them does.
-			a := Deny
-			if !c.confirmed || c.shared() {
-				a = Challenge
-			}
-			o.advise(a, o.e.signal(c.kind, o.net.subject(x.scope), &c.evidence, float64(c.outcome), threshold, 1), c.until, true)
-		}
-		l.Unlock()
-	}
+	return min(surgeLargest, max(1, float64(a.minutes)/300/(float64(a.days)/86400)))
 }
 
 // shared says that people verify at an address as a matter of course.

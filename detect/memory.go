@@ -19,6 +19,7 @@ func newMemory(size int64) (*memory, error) {
 	if err != nil {
 		return nil, fmt.Errorf("detect: mapping %d bytes: %w", size, err)
 	}
+	hugePages(all)
 	return &memory{all: all}, nil
 }
 

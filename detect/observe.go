@@ -1,11 +1,12 @@
 package detect
 
+import "unsafe"
+
 // observation is one send on its way through the detectors.
 type observation struct {
 	e     *Engine
 	p     *Policy
 	s     *Send
-	r     *Result
 	now   tick
 	level Level
 	net   network
@@ -16,6 +17,13 @@ type observation struct {
 	verified float64
 	pace     float64
 	telling  uint8 // see country.telling
+	capped   bool  // see cap.go
+	expected bool  // the volume was announced
+	// honest is an estimate of how likely the deciding block stops an honest send.
+	honest float64
+	res    Result
+	none   numberCell // stands in where the table has no room
+	noKeep keep
 }
 
 // undo is what Denied needs to take a send back.
@@ -29,24 +37,59 @@ type undo struct {
 }
 
 // Observe judges a send and remembers it, on the understanding that the advice is followed.
-func (e *Engine) Observe(s *Send) (r Result) {
+func (e *Engine) Observe(s *Send) Result {
 	p := e.policy.Load()
 	level := p.levelOf(s.Account)
 	if level == LevelOff {
-		return r
+		return Result{}
 	}
 	now := e.tick(s.At)
-	e.judgeDue(now)
 	if s.Purpose != OTP || s.Number == 0 {
-		return r
+		e.judgeDue(now)
+		return Result{}
 	}
-	o := observation{e: e, p: p, s: s, r: &r, now: now, level: level, net: networkOf(s.Client)}
+	o := observation{e: e, p: p, s: s, now: now, level: level, net: networkOf(s.Client)}
 	o.keys = e.keysOf(s.Number, o.net)
 	h := e.hash(aboutNumber, s.Number)
+	o.fetch(h)
+	e.judgeDue(now)
 	l := e.numbers.lock(h)
 	o.number(h)
 	l.Unlock()
-	return r
+	o.count()
+	return o.res
+}
+
+// fetch asks for the lines in front of all the buckets the send will look into.
+func (o *observation) fetch(h uint64) {
+	e := o.e
+	e.numbers.fetch(h)
+	for _, h := range o.keys.ranges {
+		e.ranges.fetch(h)
+	}
+	if o.net.set {
+		e.addresses.fetch(o.keys.address)
+		e.addresses.fetch(o.keys.addrBlock)
+		e.origins.fetch(o.keys.origin)
+	}
+	if o.s.ID != 0 {
+		prefetch(unsafe.Pointer(&e.ids.lines[e.ids.at(e.hash(aboutSend, o.s.ID)|1)]))
+	}
+}
+
+// fetchCells asks for the cells themselves.
+func (o *observation) fetchCells(ranges bool) {
+	e := o.e
+	if ranges {
+		for _, h := range o.keys.ranges {
+			e.ranges.fetchCell(h)
+		}
+	}
+	if o.net.set {
+		e.addresses.fetchCell(o.keys.address)
+		e.addresses.fetchCell(o.keys.addrBlock)
+		e.origins.fetchCell(o.keys.origin)
+	}
 }
 
 // number runs the detectors in order. The number's stripe is locked.
@@ -55,7 +98,7 @@ func (o *observation) number(h uint64) {
 	n, k, fresh := e.numbers.get(h, now)
 	if n == nil {
 		// Every number of the bucket is held. Judge the send by what it shares with others.
-		n, k, fresh = &numberCell{}, new(keep), true
+		n, k, fresh = &o.none, &o.noKeep, true
 	}
 	if fresh {
 		n.scored = now
@@ -63,6 +106,9 @@ func (o *observation) number(h uint64) {
 			n.verified = 1
 		}
 	}
+	known := n.verified > 0
+	o.fetchCells(!known)
+	o.country(n)
 	n.fade(now)
 	origin := fingerprint(o.keys.addrBlock)
 	gap, moved := n.rhythm(now, fingerprint(o.keys.address))
@@ -74,12 +120,9 @@ func (o *observation) number(h uint64) {
 	}
 	touch(k, now, n.worth())
 
-	known := n.verified > 0
-	familiar := o.familiar()
-	o.fanout(known)
-	begins := n.start == never || now.since(n.start) > sessionGap
+	familiar := o.network(known)
+	begins := n.begins(now)
 	repeat := n.ranged != never && now.since(n.ranged) < day
-	o.country(begins)
 	row := session{number: o.s.Number, network: o.net.bits, start: now, country: o.s.Country}
 	inhabited := uint8(7)
 	if !known {
@@ -88,16 +131,18 @@ func (o *observation) number(h uint64) {
 	o.class = classOf(known, familiar || known && n.owns(origin) || !o.net.set, inhabited>>o.telling&1 != 0)
 	row.class = o.class
 	row.more = inhabited << 1
-	o.addressBlocks(known)
-	if o.r.Advice.Stops() && !broad(o.r.Scope) {
+	if o.res.Advice.Stops() && !broad(o.res.Scope) {
 		row.more |= sessionNarrow
+		if o.res.Scope.Masked() > 0 {
+			row.more |= sessionByRange
+		}
 	}
-	stopped := o.r.Advice.Stops()
+	stopped := o.res.Advice.Stops()
 	if o.sprayed(n) {
 		row.more |= sessionSprayed
 	}
 	o.strangers()
-	if !stopped && o.r.Advice.Stops() {
+	if !stopped && o.res.Advice.Stops() {
 		row.more |= sessionStrange
 	}
 	if begins {
@@ -127,15 +172,22 @@ func classOf(known, familiar, inhabited bool) class {
 // sessionGap is how long sends to one number belong together.
 const sessionGap = 10 * minute
 
-// country counts the session and reads the counters.
-func (o *observation) country(begins bool) {
+// begins says whether a send begins a session.
+func (n *numberCell) begins(now tick) bool {
+	return n.start == never || now.since(n.start) > sessionGap
+}
+
+// country counts the send and reads the counters.
+func (o *observation) country(n *numberCell) {
 	c := &o.e.countries[o.s.Country%countries]
 	c.mu.Lock()
-	if begins {
+	if n.begins(o.now) {
 		c.count(o.now)
 	}
 	o.sessions, o.verified, o.pace, o.telling = c.sessions, c.verified, c.pace, c.telling()
+	o.capped = c.cap.see(o.now)
 	c.mu.Unlock()
+	o.expected = o.p.announced(o.s.Country, o.s.At, o.pace)
 }
 
 // begin puts a new session into the ring, unless it was stopped for good.
@@ -150,7 +202,8 @@ func (o *observation) begin(n *numberCell, row session, known, repeat bool) {
 	if known {
 		row.state |= sessionKnown
 	}
-	o.r.undo.previously = n.ranged
+	u := &o.res.undo
+	u.previously = n.ranged
 	if !repeat {
 		row.state |= sessionRanged
 		n.ranged = o.now
@@ -164,14 +217,13 @@ func (o *observation) begin(n *numberCell, row session, known, repeat bool) {
 	if o.s.Lookup {
 		row.state |= sessionLookup
 	}
-	if o.r.Advice.Stops() {
+	if o.res.Advice.Stops() {
 		row.state |= sessionStopped
 	}
 	n.start, n.session, n.wrong = o.now, 0, 0
-	o.r.undo.began = true
-	o.r.undo.row = row
-	if o.r.Advice < Delay || o.r.Advice == Challenge {
+	u.began, u.row = true, row
+	if o.res.Advice < Delay || o.res.Advice == Challenge {
 		n.session = e.sessions.add(row)
-		o.r.undo.session = n.session
+		u.session = n.session
 	}
 }

@@ -114,6 +114,17 @@ func (p *Policy) check() error {
 	return errors.Join(errs...)
 }
 
+// announced says that a country's volume was expected and is not yet twice what was announced: a launch that grows beyond that
+// is judged like any other traffic.
+func (p *Policy) announced(c Country, at int64, pace float64) bool {
+	for _, x := range p.Expected {
+		if x.Country == c && at >= x.From && at < x.Until {
+			return pace <= 2*x.Sessions
+		}
+	}
+	return false
+}
+
 // levelOf returns the level for an account.
 func (p *Policy) levelOf(account uint64) Level {
 	if l, ok := p.Accounts[account]; ok {

@@ -18,5 +18,5 @@ func (o *observation) retries(n *numberCell) bool {
 	}
 	sig := o.e.numberSignal(kind, o.s.Number, o.s.Country, n, float64(n.gaps), float64(limit))
 	o.advise(Delay, sig, o.now+minute, false)
-	return o.r.Advice >= Delay
+	return o.res.Advice >= Delay
 }

@@ -57,8 +57,10 @@ type ids struct {
 	locks []lock
 }
 
+func (t *ids) at(h uint64) uint64 { return (h >> 16) % uint64(len(t.lines)) }
+
 func (t *ids) line(h uint64) (*idCell, *lock) {
-	i := h >> 16 % uint64(len(t.lines))
+	i := t.at(h)
 	l := &t.locks[i%stripes]
 	l.Lock()
 	return &t.lines[i], l

@@ -86,6 +86,6 @@ type Block struct {
 type Alert struct {
 	Seq    uint64
 	At     int64
-	Signal Signal // zero for alerts about the engine itself
-	Text   string
+	Signal Signal
+	Text   string // only for alerts about the engine itself
 }

@@ -3,6 +3,7 @@ package detect
 import (
 	"math/bits"
 	"sync"
+	"sync/atomic"
 	"unsafe"
 )
 
@@ -15,10 +16,9 @@ const ways = 8
 // room takes the cell that is worth keeping the least. A pinned cell (a block in force) is not taken before its moment, so a
 // flood of strangers evicts strangers.
 type table[T any] struct {
-	heads   []head
-	cells   []T
-	locks   []lock
-	evicted uint64 // guarded by no one lock: counted per stripe in lock
+	heads []head
+	cells []T
+	locks []lock
 }
 
 // head is the cache line in front of a bucket.
@@ -113,7 +113,7 @@ func (t *table[T]) get(h uint64, now tick) (c *T, k *keep, fresh bool) {
 	if hd.tag[least] != 0 {
 		l.evicted++
 	}
-	hd.tag[least] = tag
+	atomic.StoreUint32(&hd.tag[least], tag) // fetchCell reads without the lock
 	hd.keep[least] = uint32(now) &^ 1
 	c = &t.cells[b*ways+uint64(least)]
 	var zero T
@@ -131,6 +131,21 @@ func touch(k *keep, now, worth tick) {
 
 // pin keeps a cell whatever comes until a moment.
 func pin(k *keep, until tick) { *k = uint32(until) | 1 }
+
+// fetch asks for the line in front of a bucket.
+func (t *table[T]) fetch(h uint64) { prefetch(unsafe.Pointer(&t.heads[t.bucket(h)])) }
+
+// fetchCell asks for the cell of a hash, if there is one. It takes no lock: a wrong guess costs a line.
+func (t *table[T]) fetchCell(h uint64) {
+	b := t.bucket(h)
+	tag := uint32(h) | 1
+	for i := range ways {
+		if atomic.LoadUint32(&t.heads[b].tag[i]) == tag {
+			prefetch(unsafe.Pointer(&t.cells[b*ways+uint64(i)]))
+			return
+		}
+	}
+}
 
 // counts adds up the stripes.
 func (t *table[T]) counts() (used, evicted, refused uint64) {

@@ -32,7 +32,7 @@ func (o *observation) victim(n *numberCell, k *keep, h uint64, origin uint16, ga
 	}
 	n.victim += weight
 	if seen {
-		o.r.undo.victim = weight
+		o.res.undo.victim = weight
 	}
 	if n.victim < victimLimit || owner && n.victim < 2*victimLimit {
 		return false
@@ -46,7 +46,7 @@ func (o *observation) victim(n *numberCell, k *keep, h uint64, origin uint16, ga
 	o.e.hold(n, k, h, o.now, o.now+victimHold, sig)
 	n.victim = 4
 	o.advise(Deny, sig, n.until, false)
-	return o.r.Advice == Deny
+	return o.res.Advice == Deny
 }
 
 // hold stops a number for a time.
@@ -86,7 +86,7 @@ func (o *observation) held(n *numberCell, k *keep, h uint64, origin uint16) bool
 	}
 	n.visit(origin)
 	o.advise(Deny, o.e.numberSignal(n.kind, o.s.Number, o.s.Country, n, statistic, limit), n.until, true)
-	return o.r.Advice == Deny
+	return o.res.Advice == Deny
 }
 
 func (e *Engine) numberSignal(kind Kind, number uint64, c Country, n *numberCell, statistic, limit float64) Signal {
