@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/sendgate/sendgate/internal/lists"
 	"github.com/sendgate/sendgate/limiter"
 	"github.com/sendgate/sendgate/policy"
 )
@@ -19,6 +20,8 @@ type Options struct {
 	Policy *policy.Policy
 	// Store keeps the counters. Required. The gate does not close it.
 	Store limiter.Store
+	// Lists are the lists of run time, beside those of the policy. Default none. The gate does not close them.
+	Lists *lists.Store
 	// Clock is read once a check. Required. It must not step back while the gate lives.
 	Clock func() time.Time
 	// Secret seals check ids: SecretSize bytes, the same for every process that is to read them. Default random, so that
@@ -31,6 +34,7 @@ type Options struct {
 // Gate judges sends. Every method is safe for concurrent use.
 type Gate struct {
 	store     limiter.Store
+	lists     *lists.Store // nil where there are none
 	clock     func() time.Time
 	ids       *checkIDs
 	observers *ring // nil where there are none
@@ -56,7 +60,7 @@ func New(ctx context.Context, o Options) (*Gate, error) {
 	if err != nil {
 		return nil, err
 	}
-	g := &Gate{store: o.Store, clock: o.Clock, ids: ids}
+	g := &Gate{store: o.Store, lists: o.Lists, clock: o.Clock, ids: ids}
 	g.scratch.New = func() any { return new(scratch) }
 	if err := g.SetPolicy(ctx, o.Policy); err != nil {
 		return nil, err
@@ -111,7 +115,7 @@ type scratch struct {
 	id      [checkIDBytes + checkIDText]byte
 }
 
-// Check judges one send. The error is an *InvalidError or an *UnavailableError, or that of ctx.
+// Check judges one send. The error is an *InvalidError, a *ForbiddenError or an *UnavailableError, or that of ctx.
 func (g *Gate) Check(ctx context.Context, req *Request) (Verdict, error) {
 	s := g.scratch.Get().(*scratch)
 	defer g.scratch.Put(s)
@@ -141,7 +145,7 @@ func (g *Gate) decide(ctx context.Context, req *Request, s *scratch) error {
 	}
 }
 
-// decideBy is the straight line: canonical, plan, take, judge.
+// decideBy is the straight line: canonical, lists, numbers, plan, take, judge.
 func (g *Gate) decideBy(ctx context.Context, r *rules, req *Request, s *scratch) error {
 	if err := ctx.Err(); err != nil {
 		return err // nobody waits for the answer: charge nothing
@@ -151,9 +155,17 @@ func (g *Gate) decideBy(ctx context.Context, r *rules, req *Request, s *scratch)
 		return err
 	}
 	s.event.Cost = req.Cost
+	s.charges = s.charges[:0] // whoever undoes this check must find nothing of the one before
 	*v = Verdict{At: g.clock(), PolicyVersion: r.policy.Version}
 
-	if !r.judgeMissingClient(send, v) {
+	listed := g.look(r, send, v.At)
+	switch {
+	case listed.judgeTest(v):
+	case listed.judgeBlock(v):
+	case !listed.namesNumber() && r.judgeNumber(send, v):
+	case listed.judgeAllow(v):
+	case r.judgeMissingClient(send, v):
+	default:
 		if err := g.plan(r, s); err != nil {
 			return err
 		}

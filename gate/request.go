@@ -19,6 +19,8 @@ type Request struct {
 	ClientAddress string
 	// Forwarded is where the end user's address can be found otherwise. Nil if nowhere.
 	Forwarded *Forwarded
+	// Caller is who asks. It decides for which accounts.
+	Caller Caller
 	// Account, Subaccount and Endpoint are names of at most 128 bytes; empty means none.
 	Account, Subaccount, Endpoint string
 	// Channel is a lower-case word of at most 32 bytes. Empty means "sms".
@@ -61,13 +63,17 @@ const (
 // canonical brings a request to its one spelling. Everything that is wrong is told at once.
 func (r *rules) canonical(req *Request, send *policy.Send) error {
 	var bad violations
+	name, err := r.actFor(&req.Caller, req.Account)
+	if err != nil {
+		return err
+	}
 	*send = policy.Send{
-		Account: req.Account, Subaccount: req.Subaccount, Endpoint: req.Endpoint, Channel: req.Channel, Purpose: req.Purpose,
+		Account: name, Subaccount: req.Subaccount, Endpoint: req.Endpoint, Channel: req.Channel, Purpose: req.Purpose,
 	}
 	region := r.policy.Numbers.DefaultRegion
-	if account, known := r.policy.Accounts[req.Account]; known && account.DefaultRegion != "" {
+	if account, known := r.policy.Accounts[name]; known && account.DefaultRegion != "" {
 		region = account.DefaultRegion
-	} else if !known && req.Account != "" && len(r.policy.Accounts) > 0 {
+	} else if !known && name != "" && len(r.policy.Accounts) > 0 {
 		bad.add("account", "ACCOUNT_UNKNOWN", "the policy names accounts and this is none of them: write one that it names")
 	}
 	if len(req.Number) > maxNumber {

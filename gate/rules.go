@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/sendgate/sendgate/internal/clientip"
+	"github.com/sendgate/sendgate/internal/lists"
 	"github.com/sendgate/sendgate/limiter"
 	"github.com/sendgate/sendgate/policy"
 )
@@ -17,6 +18,8 @@ type rules struct {
 	resolver *clientip.Resolver
 	// lastHopTrusted is the resolver for headers that come without the address of the connection that carried them.
 	lastHopTrusted *clientip.Resolver
+	lists          *lists.Set // those of the policy
+	numbers        numberRules
 	// asksPlan says that a rule counts or matches by what the numbering plan says: country or type.
 	asksPlan bool
 }
@@ -38,11 +41,16 @@ func newRules(ctx context.Context, store limiter.Store, p *policy.Policy) (*rule
 	if err != nil {
 		return nil, fmt.Errorf("gate: client_address of policy %s: %w", p.Version, err)
 	}
+	fixed, err := newListSet(p)
+	if err != nil {
+		return nil, err
+	}
 	defined, err := store.Define(ctx, p.LimiterLimits())
 	if err != nil {
 		return nil, fmt.Errorf("gate: define the limits of policy %s: %w", p.Version, err)
 	}
-	r := &rules{policy: p, resolver: resolver, lastHopTrusted: lastHopTrusted, limits: make([]rule, len(p.Limits))}
+	r := &rules{policy: p, resolver: resolver, lastHopTrusted: lastHopTrusted, lists: fixed, numbers: newNumberRules(p),
+		limits: make([]rule, len(p.Limits))}
 	for i := range p.Limits {
 		l := &p.Limits[i]
 		r.limits[i] = rule{Limit: l, store: defined[i], reason: "limit:" + l.Name}

@@ -90,24 +90,32 @@ func readCheck(w http.ResponseWriter, r *http.Request) (*sendgatev1.CheckSendReq
 	return in, nil
 }
 
-// jsonError is what the decoder found, without its prefix, which varies on purpose, and without what was in quotes unless it
-// is the name of a field: a value could be a number.
+// jsonError is what the decoder found and where. Of what was written it repeats only the names of fields: anything else could
+// be a number.
 func jsonError(err error) string {
 	text := err.Error()
-	if i := strings.Index(text, "(line "); i >= 0 {
-		text = text[i:]
-	} else {
-		text = "not JSON"
+	what := "not a check in JSON"
+	if strings.Contains(text, "invalid value") {
+		what = "a value of the wrong type"
 	}
-	if i := strings.Index(text, "invalid value"); i >= 0 {
-		return text[:i] + "a value of the wrong type"
-	}
-	if !strings.Contains(text, "unknown field") && !strings.Contains(text, "duplicate field") {
-		if i := strings.Index(text, "): "); i >= 0 {
-			return text[:i+3] + "not valid JSON"
+	for _, problem := range []string{"unknown field", "duplicate field"} {
+		if _, rest, ok := strings.Cut(text, problem+` "`); ok {
+			what = problem
+			if name, _, _ := strings.Cut(rest, `"`); isFieldName(name) {
+				what += ` "` + name + `"`
+			}
 		}
 	}
-	return text
+	if _, rest, ok := strings.Cut(text, "(line "); ok {
+		if at, _, ok := strings.Cut(rest, ")"); ok {
+			return what + " at line " + at
+		}
+	}
+	return what
+}
+
+func isFieldName(s string) bool {
+	return len(s) < 64 && strings.Trim(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_") == ""
 }
 
 // writeVerdict answers 200 for ALLOW, 429 for a DENY that waiting helps against, else 403; the body says it all.
