@@ -83,7 +83,7 @@ func (p *Policy) settleLimits() {
 // met its own limits before it touches what everyone waits for.
 func rank(l *Limit) int {
 	switch {
-	case !slices.ContainsFunc(l.By, func(p Part) bool { return !p.isShared() }):
+	case l.isShared():
 		return 2
 	case l.N > limiter.MaxExact:
 		return 1

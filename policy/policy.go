@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/sendgate/sendgate/internal/clientip"
@@ -144,6 +145,18 @@ func (p *Policy) LimiterLimits() []limiter.Limit {
 	for i := range p.Limits {
 		l := &p.Limits[i]
 		out[i] = limiter.Limit{Name: l.StoreName(), Group: l.Group(), Kind: limiter.Window, N: l.N, Window: l.Window, FailOpen: l.FailMode != Closed}
+		if l.N > limiter.MaxExact && l.isShared() {
+			out[i].Stripes = sharedStripes
+		}
 	}
 	return out
 }
+
+// isShared says that all parts of the key are shared, so that its keys are few and hot.
+func (l *Limit) isShared() bool {
+	return !slices.ContainsFunc(l.By, func(p Part) bool { return !p.isShared() })
+}
+
+// sharedStripes is how a key that many sends share is divided, so that cores do not meet in it. Four is enough for the cores of
+// a sidecar.
+const sharedStripes = 4
