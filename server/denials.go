@@ -37,6 +37,6 @@ func (d *DenialLog) Checked(e *gate.Event) {
 	d.written++
 	// The number masks itself, and the address is left out: next to a number it would name a person.
 	d.log.Info("refused", "verdict", v.Kind.String(), "reason", v.Reason, "number", e.Send.Number, "account", e.Send.Account,
-		"endpoint", e.Send.Endpoint, "retry_after", v.RetryAfter, "check_id", v.CheckID, "more_not_logged", d.kept)
+		"endpoint", e.Send.Endpoint, "retry_after", v.RetryAfter.String(), "check_id", v.CheckID, "more_not_logged", d.kept)
 	d.kept = 0
 }

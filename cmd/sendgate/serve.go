@@ -74,10 +74,9 @@ func (c *serveCommand) Run(s *streams) error {
 	if err != nil {
 		return err
 	}
-	table := filepath.Join(c.Data, "counters")
-	store, err := limiter.Open(limiter.Options{Path: table, Size: int64(c.TableSize), Secret: secret})
+	store, err := limiter.Open(limiter.Options{Path: c.table(), Size: int64(c.TableSize), Secret: secret})
 	if err != nil {
-		return fmt.Errorf("counters %s: %w", table, err)
+		return fmt.Errorf("counters %s: %w", c.table(), err)
 	}
 	defer store.Close()
 
@@ -108,6 +107,18 @@ func (c *serveCommand) Run(s *streams) error {
 	return nil
 }
 
+// table is where the counters are.
+func (c *serveCommand) table() string { return filepath.Join(c.Data, "counters") }
+
+// tableSize is that of the file: one that was there before keeps its own.
+func tableSize(path string) size {
+	info, err := os.Stat(path)
+	if err != nil {
+		return 0
+	}
+	return size(info.Size())
+}
+
 func (c *serveCommand) listen() (grpc, http net.Listener, err error) {
 	if grpc, err = server.Listen(c.GRPC); err != nil || c.HTTP == "off" {
 		return grpc, nil, err
@@ -129,7 +140,7 @@ func (c *serveCommand) announce(log *slog.Logger, p *policy.Policy, stats limite
 	if parts := notInForce(p); len(parts) > 0 {
 		log.Warn("this version reads these parts of the policy and does not act on them yet", "parts", strings.Join(parts, ", "))
 	}
-	log.Info("state", "data", c.Data, "keys_that_fit", stats.Capacity, "keys_held", stats.Occupied)
+	log.Info("state", "data", c.Data, "table", tableSize(c.table()).String(), "keys_that_fit", stats.Capacity, "keys_held", stats.Occupied)
 	for i, l := range listeners {
 		if l == nil {
 			continue
