@@ -1,12 +1,9 @@
 package limiter
 
-import (
-	"math/rand/v2"
-	"runtime"
-)
+import "runtime"
 
 // A key of a rule of buckets may be divided over several slots, its stripes, each with a share of N. A check is admitted as
-// soon as one stripe has room for it, and tries one at random first, so that cores do not meet in one word. Where no stripe has
+// soon as one stripe has room for it, and tries one by its reading first, so that cores seldom meet in one word. Where no stripe has
 // room for the whole cost it is divided over those that have some; it is denied only if all of them together have too little.
 // As no stripe ever holds more than its share, the key never holds more than N.
 const maxStripes = 16
@@ -173,7 +170,8 @@ func (t *Table) claimStripes(r *tableRule, k Key, cost int64, at reading, last b
 	drained := t.drainedSum(r, k, at.lo)
 	s := int64(0)
 	if r.stripes > 1 {
-		s = int64(rand.Uint64N(uint64(r.stripes)))
+		// By the reading and not by chance: a replay must repeat to the byte.
+		s = int64(uint64(at.lo) * 0x9e3779b97f4a7c15 >> 32 % uint64(r.stripes))
 	}
 	o, v := t.claimStripe(r, k, s, r.share(s, drained), cost, at, last, l)
 	if o != denied || r.stripes == 1 {
@@ -232,25 +230,44 @@ func (t *Table) heldInStripes(r *tableRule, k Key, lo int64) (sum int64) {
 	return sum
 }
 
-// refundStripes takes cost out of the bucket of the reading, from whichever stripes have it: their sum is what counts.
+// refundStripes takes cost out of the bucket of the reading, from whichever stripes have it: their sum is what counts. What is
+// not decided yet is left alone, or its check could not take it back.
 func (t *Table) refundStripes(r *tableRule, k Key, cost, lo int64) {
 	b := lo / r.width
-	for s := range r.stripes {
-		sk, slot := t.findStripe(r, k, s)
-		if slot == 0 || cost == 0 {
-			continue
-		}
-		p := t.ring(slot, b)
-		for cost > 0 {
-			w := load(p)
-			if !isBucket(w, b) || count(w) == 0 || load(&t.mem[slot]) != tagOf(sk, r.bank) {
-				break
+	for look := 0; cost > 0 && look < patience; look++ {
+		again := false
+		for s := range r.stripes {
+			sk, slot := t.findStripe(r, k, s)
+			if slot == 0 {
+				continue
 			}
-			if part := min(cost, count(w)); cas(p, w, w-uint64(part)) {
-				cost -= part
-				break
+			p := t.ring(slot, b)
+			for cost > 0 {
+				before := load(&t.mem[slot+announcedWord])
+				w := load(p)
+				if !isBucket(w, b) || count(w) == 0 || load(&t.mem[slot]) != tagOf(sk, r.bank) {
+					break
+				}
+				if load(&t.mem[slot+announcedWord]) != before {
+					continue
+				}
+				part := min(cost, count(w)-t.announced(before))
+				if part <= 0 || part < cost && t.announced(before) > 0 {
+					again = true
+				}
+				if part <= 0 {
+					break
+				}
+				if cas(p, w, w-uint64(part)) {
+					cost -= part
+					break
+				}
 			}
 		}
+		if !again {
+			return
+		}
+		runtime.Gosched()
 	}
 }
 
