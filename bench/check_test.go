@@ -86,7 +86,7 @@ func serveGate(tb testing.TB, l net.Listener) {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	g, err := gate.New(tb.Context(), gate.Options{Store: store, Clock: server.NewClock().Now})
+	g, err := gate.New(tb.Context(), gate.Options{Store: store, Clock: server.NewClock(store.Newest()).Now})
 	if err != nil {
 		tb.Fatal(err)
 	}

@@ -12,16 +12,25 @@ import (
 // the new wall time over. It is safe for concurrent use.
 type Clock struct {
 	start time.Time        // carries the monotonic reading too
+	from  time.Time        // the time it was then, never before what the process's last life has seen
 	wall  func() time.Time // the system's clock, for Watch
 }
 
-// NewClock starts a clock at the system's time.
-func NewClock() *Clock { return &Clock{start: time.Now(), wall: time.Now} }
+// NewClock starts a clock at the system's time, or at notBefore where the system's clock is behind it: counters that outlived a
+// restart have seen that time, and would stand still until it came again. Zero for no such time.
+func NewClock(notBefore time.Time) *Clock {
+	now := time.Now()
+	c := &Clock{start: now, from: now.Round(0), wall: time.Now}
+	if notBefore.After(c.from) {
+		c.from = notBefore
+	}
+	return c
+}
 
 // Now reads the clock. Readings never decrease.
 func (c *Clock) Now() time.Time {
 	// Since reads the monotonic clock only, at half the price of Now.
-	return c.start.Round(0).Add(time.Since(c.start))
+	return c.from.Add(time.Since(c.start))
 }
 
 // maxStep is how far the two clocks may part before it is called a step.
@@ -31,7 +40,7 @@ const maxStep = time.Second
 func (c *Clock) Watch(ctx context.Context, log *slog.Logger, every time.Duration) {
 	tick := time.NewTicker(every)
 	defer tick.Stop()
-	var known time.Duration
+	known := c.look(log, 0) // what a restart began with
 	for {
 		select {
 		case <-ctx.Done():

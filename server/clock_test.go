@@ -12,7 +12,7 @@ import (
 
 func TestClock_stepsOfTheSystemChangeNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c := NewClock()
+		c := NewClock(time.Time{})
 		var step time.Duration
 		c.wall = func() time.Time { return time.Now().Add(step) }
 		var out bytes.Buffer
@@ -44,9 +44,25 @@ func TestClock_stepsOfTheSystemChangeNothing(t *testing.T) {
 	})
 }
 
+func TestClock_goesOnFromWhatTheCountersHaveSeen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		seen := time.Now().Add(time.Hour) // the system's clock went back while the process was down
+		c := NewClock(seen)
+		time.Sleep(time.Second)
+		if got := c.Now(); !got.Equal(seen.Add(time.Second)) {
+			t.Errorf("the clock says %v, want %v", got, seen.Add(time.Second))
+		}
+		var out bytes.Buffer
+		c.look(slog.New(slog.NewTextHandler(&out, nil)), 0)
+		if !strings.Contains(out.String(), "stepped back") {
+			t.Errorf("log %q does not tell", out.String())
+		}
+	})
+}
+
 func TestClock_watchEndsWithItsContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c := NewClock()
+		c := NewClock(time.Time{})
 		var out bytes.Buffer
 		var step atomic.Int64
 		c.wall = func() time.Time { return time.Now().Add(time.Duration(step.Load())) }

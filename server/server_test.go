@@ -54,7 +54,7 @@ func start(t *testing.T, s setup) *running {
 	t.Helper()
 	before := goleak.IgnoreCurrent()
 	if s.clock == nil {
-		s.clock = server.NewClock().Now
+		s.clock = server.NewClock(time.Time{}).Now
 	}
 	p := policy.Default()
 	if s.policy != "" {

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"runtime/debug"
 	"strings"
 	"syscall"
 	"time"
@@ -57,7 +58,14 @@ func (c *serveCommand) Validate() error {
 	return nil
 }
 
+// heapPercent lets the heap grow to so many per cent of what lives in it before a collection: what lives is small, the counters
+// are off the heap, so the default of 100 would collect many times a second. GOGC and GOMEMLIMIT in the environment win.
+const heapPercent = 400
+
 func (c *serveCommand) Run(s *streams) error {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(heapPercent)
+	}
 	log := newLog(s.err, c.LogFormat, c.LogLevel)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -80,7 +88,7 @@ func (c *serveCommand) Run(s *streams) error {
 	}
 	defer store.Close()
 
-	clock := server.NewClock()
+	clock := server.NewClock(store.Newest())
 	g, err := gate.New(ctx, gate.Options{Policy: p, Store: store, Clock: clock.Now, Secret: secret, Observers: []gate.Observer{server.NewDenialLog(log)}})
 	if err != nil {
 		return err
