@@ -8,7 +8,7 @@ import (
 	"github.com/sendgate/sendgate/policy"
 )
 
-// newListSet builds the lists that a policy fixes. What it names twice counts once.
+// newListSet builds the lists that a policy fixes.
 func newListSet(p *policy.Policy) (*lists.Set, error) {
 	var entries []lists.Entry
 	for _, part := range []struct {
@@ -20,16 +20,12 @@ func newListSet(p *policy.Policy) (*lists.Set, error) {
 		{lists.Block, "block", p.Lists.Block},
 		{lists.Test, "test_numbers", p.Lists.TestNumbers},
 	} {
-		known := make(map[lists.Target]bool, len(part.entries))
 		for _, e := range part.entries {
 			t, err := targetOf(e)
 			if err != nil {
 				return nil, fmt.Errorf("gate: lists.%s of policy %s: %s: %w", part.name, p.Version, e, err)
 			}
-			if !known[t] {
-				known[t] = true
-				entries = append(entries, lists.Entry{List: part.list, Target: t})
-			}
+			entries = append(entries, lists.Entry{List: part.list, Target: t})
 		}
 	}
 	return lists.NewSet(entries...)
