@@ -17,7 +17,7 @@ const (
 	// MaxExact is the largest N that is kept permit by permit. Above it a rule is counted in [Buckets] buckets and may
 	// refuse up to Window/Buckets early, never late.
 	MaxExact = 62
-	// Buckets is how many buckets a window of a rule above MaxExact is cut into.
+	// Buckets is into how many parts, at least, the window of a rule above MaxExact is cut (windows from 10ms).
 	Buckets = 50
 )
 
@@ -70,7 +70,6 @@ type Backoff struct {
 // Rule is a defined limit. It is immutable and safe for concurrent use; it belongs to the store that made it.
 type Rule struct {
 	limit Limit
-	body  any // what the store keeps beside it
 	table *tableRule
 }
 
@@ -152,7 +151,8 @@ type Stats struct {
 }
 
 var (
-	// ErrForeignRule is returned for a rule that another store made or that a later Define dropped from this one.
+	// ErrForeignRule is returned for a rule that another store made. A rule that a later Define replaced or dropped still works,
+	// for checks that are under way; it may also be refused with this error.
 	ErrForeignRule = errors.New("limiter: the rule is not one of this store's")
 	// ErrClosed is returned by every method after Close.
 	ErrClosed = errors.New("limiter: the store is closed")
