@@ -7,7 +7,11 @@ import (
 
 // country is what is known of one country's traffic.
 type country struct {
-	mu       sync.Mutex
+	mu sync.Mutex
+	countryState
+}
+
+type countryState struct {
 	sessions uint32  // all of numbers that are not known, and known ones
 	verified float64 // sessions
 	// The slow baseline: sessions of trusted traffic and how many verified. It begins as 65 % worth 40 sessions, learns from
@@ -36,19 +40,19 @@ const (
 	baselineHalves  = 3000
 )
 
-func (c *country) init() {
+func (c *countryState) init() {
 	c.baseN, c.baseV = priorSessions, priorSessions*priorConversion
 	c.controlN, c.controlV = controlWeight, controlWeight*.75
 }
 
 // expectation is the share of honest sessions that verify now. The country is locked.
-func (c *country) expectation() float64 {
+func (c *countryState) expectation() float64 {
 	control := min(1, c.controlV/c.controlN/controlUsual)
 	return min(.85, max(.10, .88*c.baseV/c.baseN*control))
 }
 
 // control notes how a session ended. The country is locked.
-func (c *country) control(known, ok bool, now tick) {
+func (c *countryState) control(known, ok bool, now tick) {
 	d := decay(now.since(c.controlT), 20*minute)
 	c.controlT = max(c.controlT, now)
 	c.controlV = (c.controlV-controlUsual*controlWeight)*d + controlUsual*controlWeight
@@ -62,7 +66,7 @@ func (c *country) control(known, ok bool, now tick) {
 }
 
 // count adds a session and returns the counters that compositions are judged by.
-func (c *country) count(now tick) {
+func (c *countryState) count(now tick) {
 	c.sessions++
 	c.pace = c.pace*decay(now.since(c.paceT), day) + 1
 	c.paceT = max(c.paceT, now)
@@ -75,7 +79,7 @@ const (
 )
 
 // uncover learns from a new number that verified how well each width tells where people are.
-func (c *country) uncover(inhabited uint8) {
+func (c *countryState) uncover(inhabited uint8) {
 	c.covered = min(c.covered+1, coverWeight)
 	for i := range c.cover {
 		in := float32(inhabited >> i & 1)
@@ -85,7 +89,7 @@ func (c *country) uncover(inhabited uint8) {
 
 // telling is the narrowest width (0 is four masked digits, 2 is six) at which most honest new numbers fall into ranges where
 // people are. Countries differ: by how long their numbers are, and by how much of their traffic is seen here.
-func (c *country) telling() uint8 {
+func (c *countryState) telling() uint8 {
 	for i, x := range c.cover[:2] {
 		if x >= coverEnough {
 			return uint8(i)
@@ -95,10 +99,10 @@ func (c *country) telling() uint8 {
 }
 
 // healthy says that known numbers verify as they should.
-func (c *country) healthy() bool { return c.controlV/c.controlN > .55 }
+func (c *countryState) healthy() bool { return c.controlV/c.controlN > .55 }
 
 // learn adds a session to the baseline.
-func (c *country) learn(ok, again bool) {
+func (c *countryState) learn(ok, again bool) {
 	if !again {
 		c.baseN++
 	}

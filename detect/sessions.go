@@ -6,7 +6,7 @@ import "sync"
 // verified. A session that is overwritten before its time is lost evidence, and counted.
 type sessions struct {
 	rows  []session
-	locks []lock // by sequence number
+	locks []lock // by row
 
 	mu   sync.Mutex // guards next and due
 	next uint32     // sequence number of the next session; 0 is never used
@@ -17,7 +17,7 @@ type sessions struct {
 func (r *sessions) row(seq uint32) *session { return &r.rows[uint64(seq)%uint64(len(r.rows))] }
 
 func (r *sessions) lock(seq uint32) *lock {
-	l := &r.locks[seq%stripes]
+	l := &r.locks[uint64(seq)%uint64(len(r.rows))%stripes]
 	l.Lock()
 	return l
 }
