@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -480,36 +481,53 @@ func TestCheck_allocations(t *testing.T) {
 	}
 }
 
+// BenchmarkCheck is the decision on the built-in policy: five rules, three keys, 65,536 numbers and clients.
 func BenchmarkCheck(b *testing.B) {
-	numbers := make([]string, 1<<16)
-	for i := range numbers {
-		numbers[i] = fmt.Sprintf("+6581%06d", i)
+	const senders = 1 << 16
+	var numbers, clients [senders]string
+	for i := range senders {
+		numbers[i], clients[i] = fmt.Sprintf("+6581%06d", i), fmt.Sprintf("198.51.%d.%d", i>>8, i&255)
 	}
-	run := func(b *testing.B, observers ...gate.Observer) {
-		store, err := limiter.Open(limiter.Options{Size: 64 << 20})
+	// A number is asked for again when 65,536 steps have passed: for 30ms after more than half an hour, for 1us at once.
+	run := func(b *testing.B, step time.Duration, kind gate.Kind, observers ...gate.Observer) {
+		store, err := limiter.Open(limiter.Options{Size: 128 << 20})
 		if err != nil {
 			b.Fatal(err)
 		}
 		defer store.Close()
-		g, err := gate.New(b.Context(), gate.Options{Store: store, Clock: time.Now, Observers: observers})
+		var ticks atomic.Int64
+		clock := func() time.Time { return time.Unix(1_800_000_000, ticks.Add(int64(step))) }
+		g, err := gate.New(b.Context(), gate.Options{Store: store, Clock: clock, Observers: observers})
 		if err != nil {
 			b.Fatal(err)
 		}
 		defer g.Close()
+		var next atomic.Int64
+		check := func() gate.Kind {
+			i := next.Add(1) * 7919 % senders
+			v, err := g.Check(b.Context(), &gate.Request{Number: numbers[i], ClientAddress: clients[i], Cost: 1})
+			if err != nil {
+				b.Error(err)
+			}
+			return v.Kind
+		}
+		for range senders {
+			check()
+		}
 		b.ReportAllocs()
+		b.ResetTimer()
 		b.RunParallel(func(pb *testing.PB) {
-			req := ask("", "203.0.113.7")
-			for i := 0; pb.Next(); i++ {
-				req.Number = numbers[i*7919%len(numbers)]
-				if _, err := g.Check(b.Context(), &req); err != nil {
-					b.Error(err)
+			for pb.Next() {
+				if got := check(); got != kind {
+					b.Errorf("%v, want %v", got, kind)
 					return
 				}
 			}
 		})
 	}
-	b.Run("unobserved", func(b *testing.B) { run(b) })
-	b.Run("observed", func(b *testing.B) { run(b, nothing{}) })
+	b.Run("answer=allow", func(b *testing.B) { run(b, 30*time.Millisecond, gate.Allow) })
+	b.Run("answer=allow/observed", func(b *testing.B) { run(b, 30*time.Millisecond, gate.Allow, nothing{}) })
+	b.Run("answer=deny", func(b *testing.B) { run(b, time.Nanosecond, gate.Deny) })
 }
 
 type nothing struct{}

@@ -9,6 +9,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"google.golang.org/grpc"
+
 	"github.com/sendgate/sendgate/gate"
 	"github.com/sendgate/sendgate/limiter"
 )
@@ -65,13 +67,13 @@ func New(o Options) (*Server, error) {
 
 // Serve answers until ctx ends, then drains: first it says that it is not ready any more, then it takes no new connections,
 // lets what is in flight finish for at most Options.Drain, and cuts off the rest. It returns an error only if a listener
-// failed.
+// failed. It is called once.
 func (s *Server) Serve(ctx context.Context) error {
 	failed := make(chan error, 2)
 	running := 0
 	if l := s.options.GRPC; l != nil {
 		running++
-		go func() { failed <- s.grpc.server.Serve(l) }()
+		go func() { failed <- ignoreClosed(s.grpc.server.Serve(l)) }()
 	}
 	if l := s.options.HTTP; l != nil {
 		running++
@@ -118,7 +120,7 @@ func (s *Server) drain() {
 }
 
 func ignoreClosed(err error) error {
-	if errors.Is(err, http.ErrServerClosed) {
+	if errors.Is(err, http.ErrServerClosed) || errors.Is(err, grpc.ErrServerStopped) {
 		return nil
 	}
 	return err
