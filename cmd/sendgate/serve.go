@@ -170,7 +170,6 @@ func address(l net.Listener) string {
 
 // notInForce names what a policy asks for and nothing here does yet. An operator must not believe to be protected by it.
 func notInForce(p *policy.Policy) []string {
-	countries := &p.Numbers.Countries
 	var parts []string
 	for _, part := range []struct {
 		name string
@@ -179,8 +178,6 @@ func notInForce(p *policy.Policy) []string {
 		{"delays", len(p.Delays) > 0},
 		{"spend", len(p.Spend) > 0},
 		{"detect", p.Detect.Level != policy.LevelOff},
-		{"lists", len(p.Lists.Allow)+len(p.Lists.Block)+len(p.Lists.TestNumbers) > 0},
-		{"numbers", p.Numbers.Invalid != policy.Allow || len(p.Numbers.Types) > 0 || len(countries.Allow)+len(countries.Block)+len(countries.Challenge) > 0},
 		{"the keys and addresses of accounts", len(p.Accounts) > 0},
 	} {
 		if part.used {
