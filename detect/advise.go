@@ -2,7 +2,7 @@ package detect
 
 // advise adds what one detector found to the result, bent by policy: level, mode, cap, allow list, solved challenge.
 func (o *observation) advise(a Advice, sig Signal, until tick, blocked bool) {
-	d := &o.p.Kinds[sig.Kind]
+	d := o.p.detector(sig.Kind, o.s.Account)
 	if d.Mode == Disabled {
 		return
 	}

@@ -108,6 +108,7 @@ const (
 	sessionByRange // a range stopped it: its address does not hear of it
 	sessionSprayed // it was stopped because codes are guessed
 	sessionStrange // the block on its class stopped it: wide ranges do not hear of it
+	sessionSilent  // nobody will say whether it verified: it never counts as failed
 )
 
 // class is how much is known of who asks.

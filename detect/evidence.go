@@ -27,7 +27,7 @@ func (e *Engine) judgeDue(now tick) {
 			r.due = 1
 		}
 		r.mu.Unlock()
-		if row.state&(sessionDone|sessionFailed) == 0 {
+		if row.state&(sessionDone|sessionFailed) == 0 && row.more&sessionSilent == 0 {
 			e.judge(row, false, now)
 			row.state |= sessionFailed
 		}

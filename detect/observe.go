@@ -217,6 +217,9 @@ func (o *observation) begin(n *numberCell, row session, known, repeat bool) {
 	if o.s.Lookup {
 		row.state |= sessionLookup
 	}
+	if o.s.Silent {
+		row.more |= sessionSilent
+	}
 	if o.res.Advice.Stops() {
 		row.state |= sessionStopped
 	}

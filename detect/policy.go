@@ -59,6 +59,9 @@ type Detector struct {
 	AtMost Advice
 }
 
+// Detectors is the policy for each kind.
+type Detectors [kinds]Detector
+
 // Expected announces volume, such as a launch: sessions of new users from a country that are not an anomaly.
 type Expected struct {
 	Country  Country
@@ -71,8 +74,11 @@ type Expected struct {
 type Policy struct {
 	Level    Level
 	Accounts map[uint64]Level // by Send.Account; overrides Level
-	Kinds    [kinds]Detector  // by Kind
-	Expected []Expected
+	Kinds    Detectors        // by Kind
+	// Overrides are the modes and caps of accounts, by Send.Account, in place of Kinds. How long blocks last is the same for all:
+	// a block is about a range or an address, which accounts share.
+	Overrides map[uint64]*Detectors
+	Expected  []Expected
 	// DenyCap is the largest share of honest traffic that detection may be estimated to deny before all Deny becomes
 	// Challenge and an alert is raised. Default 0.05; 1 turns the cap off.
 	DenyCap float64
@@ -123,6 +129,14 @@ func (p *Policy) announced(c Country, at int64, pace float64) bool {
 		}
 	}
 	return false
+}
+
+// detector returns the policy of a kind for an account.
+func (p *Policy) detector(k Kind, account uint64) *Detector {
+	if d := p.Overrides[account]; d != nil {
+		return &d[k]
+	}
+	return &p.Kinds[k]
 }
 
 // levelOf returns the level for an account.
