@@ -20,17 +20,20 @@ func (e *Engine) trip(c *evidence, k *keep, hash uint64, now tick, sig Signal, c
 	if span.Mode == Disabled {
 		return
 	}
-	c.until = now + span.Block.length(c.level)
+	if c.until == never {
+		c.until = now + span.Block.length(c.level)
+		c.level = min(c.level+1, 8)
+	}
 	c.confirmed = confirmed
 	if confirmed {
 		c.outcome = max(c.outcome, threshold)
 	}
-	c.level = min(c.level+1, 8)
 	c.kind = sig.Kind
 	c.attempts, c.attempt = 0, now
 	if k != nil {
 		pin(k, c.until)
 	}
+	e.blocks.end(c.block, hash) // a suspicion that is confirmed is one block
 	c.block = e.blocks.add(Block{Kind: sig.Kind, Subject: sig.Subject, Shadow: span.Mode == Shadow, Since: e.nanos(now),
 		Until: e.nanos(c.until), Level: int(c.level), Signal: sig}, hash, c.until, now)
 }
@@ -108,6 +111,6 @@ func (e *Engine) Release(at int64, id uint64) bool {
 		free(&c.strangers[s.Digits-uint64(knownStrange)])
 		c.mu.Unlock()
 	}
-	e.blocks.end(1+e.blocks.place(id), row.hash)
+	e.blocks.remove(id)
 	return true
 }

@@ -123,14 +123,13 @@ func (l *blocklist) after(seq uint64) []Alert {
 	return out
 }
 
-// place of a block in the list; the length of the list when it is gone.
-func (l *blocklist) place(id uint64) uint32 {
+// remove takes a block off the list by its ID.
+func (l *blocklist) remove(id uint64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for i := range l.rows {
-		if l.rows[i].used && l.rows[i].ID == id {
-			return uint32(i)
+		if r := &l.rows[i]; r.used && r.ID == id {
+			r.used = false
 		}
 	}
-	return 0
 }

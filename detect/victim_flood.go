@@ -65,6 +65,7 @@ func (e *Engine) hold(n *numberCell, k *keep, h uint64, now, until tick, sig Sig
 		return
 	}
 	n.level = min(n.level+1, 200)
+	e.blocks.end(n.block, h)
 	n.block = e.blocks.add(Block{Kind: sig.Kind, Subject: sig.Subject, Shadow: mode == Shadow, Since: e.nanos(now),
 		Until: e.nanos(until), Level: int(n.level), Signal: sig}, h, until, now)
 }
