@@ -98,8 +98,8 @@ type Decision struct {
 	Binding int
 	// Remaining is how many units the binding rule has left after this check.
 	Remaining int64
-	// RetryAfter is how long after the reading the same check can pass if nothing else is taken, more than 0 and at most the
-	// rule's Window (or delay); 0 when allowed.
+	// RetryAfter is how long after the reading the same check can pass if nothing else is taken: more than 0, and at most the
+	// rule's delay or Window, or a bucket more than that for a rule above MaxExact; 0 when allowed.
 	RetryAfter time.Duration
 	// Skipped counts the charges that were not recorded because there was no room and their rule fails open.
 	Skipped int
