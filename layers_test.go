@@ -30,6 +30,7 @@ var layers = map[string]int{
 	"internal/replies":  0,
 	"policy":            1,
 	"consent":           1,
+	"internal/identity": 2, // reads accounts of a policy
 	"gate":              2,
 	// What cmd plugs into the gate.
 	"limiter/redisstore": 3,

@@ -29,8 +29,13 @@ func (s *service) catch(report func(error)) {
 	report(&failure{code: codes.Internal, reason: "INTERNAL", message: "internal error"})
 }
 
-func (g *grpcServer) catchUnary(ctx context.Context, req any, _ *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (out any, err error) {
+func (g *grpcServer) catchUnary(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (out any, err error) {
 	defer g.catch(func(caught error) { out, err = nil, caught })
+	ctx, f := g.doorman.grpcSession(ctx, info.FullMethod).enter(ctx)
+	if f != nil {
+		g.metrics.failed(f)
+		return nil, f
+	}
 	return handler(ctx, req)
 }
 
@@ -41,11 +46,17 @@ func (g *grpcServer) catchStream(srv any, stream grpc.ServerStream, info *grpc.S
 		return errBusy
 	}
 	defer g.streams.leave()
+	ctx, f := g.doorman.grpcSession(stream.Context(), info.FullMethod).enter(stream.Context())
+	if f != nil {
+		g.metrics.failed(f)
+		return f
+	}
+	stream = &streamIn{stream, ctx}
 	if info.FullMethod == healthgrpc.Health_Watch_FullMethodName {
 		ctx, cancel := context.WithCancel(stream.Context())
 		defer cancel()
 		go g.endWatch(ctx, cancel)
-		stream = &endingStream{stream, ctx}
+		stream = &streamIn{stream, ctx}
 	}
 	return handler(srv, stream)
 }
@@ -67,12 +78,13 @@ func (g *grpcServer) endWatch(ctx context.Context, end context.CancelFunc) {
 // lastWord is how long a health watch has to hear that this server goes.
 const lastWord = 100 * time.Millisecond
 
-type endingStream struct {
+// streamIn is a stream with a context of our own.
+type streamIn struct {
 	grpc.ServerStream
 	ctx context.Context // in a struct because grpc asks for it so
 }
 
-func (s *endingStream) Context() context.Context { return s.ctx }
+func (s *streamIn) Context() context.Context { return s.ctx }
 
 func (s *service) catchHTTP(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

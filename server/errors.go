@@ -36,6 +36,7 @@ type failure struct {
 // log.
 func failureOf(err error, log *slog.Logger) *failure {
 	var invalid *gate.InvalidError
+	var forbidden *gate.ForbiddenError
 	var unavailable *gate.UnavailableError
 	var own *failure
 	switch {
@@ -43,6 +44,8 @@ func failureOf(err error, log *slog.Logger) *failure {
 		return own
 	case errors.As(err, &invalid):
 		return &failure{code: codes.InvalidArgument, reason: invalid.Violations[0].Reason, message: invalid.Error(), violations: invalid.Violations}
+	case errors.As(err, &forbidden):
+		return &failure{code: codes.PermissionDenied, reason: forbidden.Reason, message: forbidden.Message}
 	case errors.As(err, &unavailable):
 		log.Error("the store failed", "rule", unavailable.Rule, "err", unavailable.Err)
 		return &failure{code: codes.Unavailable, reason: "STORE_UNAVAILABLE", message: "the store cannot be reached and a rule fails closed: ask again", retryAfter: askAgain}

@@ -9,6 +9,7 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/health"
 	healthgrpc "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/metadata"
@@ -37,10 +38,11 @@ type grpcServer struct {
 	draining chan struct{}
 }
 
-func newGRPC(s *service, maxInFlight int64) *grpcServer {
+func newGRPC(s *service, maxInFlight int64, transport credentials.TransportCredentials) *grpcServer {
 	g := &grpcServer{service: s, health: health.NewServer(), draining: make(chan struct{})}
 	g.streams.max = maxInFlight
 	g.server = grpc.NewServer(
+		grpc.Creds(transport),
 		grpc.MaxRecvMsgSize(maxMessage),
 		grpc.MaxConcurrentStreams(maxStreams),
 		grpc.UnaryInterceptor(g.catchUnary),

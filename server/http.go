@@ -45,7 +45,7 @@ func newHTTP(s *service, ready func() bool) *http.Server {
 		writeFailure(w, &failure{code: codes.NotFound, reason: "NO_SUCH_PATH", message: "nothing here: POST /v1/check asks, GET /healthz, /readyz and /metrics tell"})
 	})
 	return &http.Server{
-		Handler:           s.catchHTTP(http.NewCrossOriginProtection().Handler(mux)),
+		Handler:           s.catchHTTP(http.NewCrossOriginProtection().Handler(s.identifyHTTP(mux))),
 		ReadHeaderTimeout: 5 * time.Second,
 		ReadTimeout:       10 * time.Second,
 		WriteTimeout:      30 * time.Second,
@@ -178,6 +178,9 @@ func writeFailure(w http.ResponseWriter, f *failure) {
 	for _, v := range f.violations {
 		p.Violations = append(p.Violations, violation{camel(v.Field), v.Description})
 	}
+	if f.code == codes.Unauthenticated {
+		w.Header().Set("WWW-Authenticate", "Bearer")
+	}
 	if f.retryAfter > 0 {
 		w.Header().Set("Retry-After", strconv.FormatInt(wholeSeconds(f.retryAfter), 10))
 	}
@@ -198,6 +201,10 @@ func httpStatus(f *failure) int {
 	switch f.code {
 	case codes.InvalidArgument:
 		return http.StatusBadRequest
+	case codes.Unauthenticated:
+		return http.StatusUnauthorized
+	case codes.PermissionDenied:
+		return http.StatusForbidden
 	case codes.NotFound:
 		return http.StatusNotFound
 	case codes.Unavailable, codes.ResourceExhausted: // 429 would look like a limit

@@ -12,6 +12,7 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/sendgate/sendgate/gate"
+	"github.com/sendgate/sendgate/internal/identity"
 	"github.com/sendgate/sendgate/limiter"
 )
 
@@ -25,6 +26,11 @@ type Options struct {
 	Log *slog.Logger
 	// Version of the program, for metrics.
 	Version string
+	// Identity knows the callers. Default: nobody is asked who he is, and nobody is an operator. The server reads it again
+	// when a key file changes.
+	Identity *identity.Book
+	// TLS is for TCP listeners. Default none. The server reads its files again when they change.
+	TLS *TLS
 	// GRPC and HTTP are where it listens; either may be nil. Serve closes them.
 	GRPC, HTTP net.Listener
 	// MaxInFlight is how many calls may be answered at a time, and how many streams may be open. Default 4096.
@@ -56,10 +62,13 @@ func New(o Options) (*Server, error) {
 	if o.Drain == 0 {
 		o.Drain = 10 * time.Second
 	}
-	s := &Server{options: o, service: &service{gate: o.Gate, log: o.Log}}
+	if o.Identity == nil {
+		o.Identity = identity.New(identity.Options{})
+	}
+	s := &Server{options: o, service: &service{gate: o.Gate, log: o.Log, doorman: &doorman{book: o.Identity, tls: o.TLS, now: time.Now}}}
 	s.service.inFlight.max = o.MaxInFlight
 	s.service.metrics = newMetrics(o.Version, o.Gate, o.Store, func() float64 { return float64(s.service.inFlight.now.Load()) })
-	s.grpc = newGRPC(s.service, o.MaxInFlight)
+	s.grpc = newGRPC(s.service, o.MaxInFlight, transportOf(o.GRPC, o.TLS))
 	s.http = newHTTP(s.service, s.ready.Load)
 	s.http.ErrorLog = slog.NewLogLogger(o.Log.Handler(), slog.LevelWarn)
 	return s, nil
@@ -69,6 +78,9 @@ func New(o Options) (*Server, error) {
 // lets what is in flight finish for at most Options.Drain, and cuts off the rest. It returns an error only if a listener
 // failed. It is called once.
 func (s *Server) Serve(ctx context.Context) error {
+	watching, done := context.WithCancel(ctx)
+	defer done()
+	go watch(watching, s.options.Log, s.watched, s.Reload)
 	failed := make(chan error, 2)
 	running := 0
 	if l := s.options.GRPC; l != nil {
@@ -77,7 +89,7 @@ func (s *Server) Serve(ctx context.Context) error {
 	}
 	if l := s.options.HTTP; l != nil {
 		running++
-		go func() { failed <- ignoreClosed(s.http.Serve(l)) }()
+		go func() { failed <- ignoreClosed(s.serveHTTP(l)) }()
 	}
 	s.ready.Store(true)
 
@@ -92,6 +104,44 @@ func (s *Server) Serve(ctx context.Context) error {
 		err = errors.Join(err, <-failed)
 	}
 	return err
+}
+
+// serveHTTP answers on a listener, with TLS where there is any and the listener is not a unix socket.
+func (s *Server) serveHTTP(l net.Listener) error {
+	if s.options.TLS == nil || l.Addr().Network() == "unix" {
+		return s.http.Serve(l)
+	}
+	s.http.TLSConfig = s.options.TLS.config()
+	return s.http.ServeTLS(l, "", "")
+}
+
+func (s *Server) watched() []string {
+	files := s.options.Identity.Files(s.options.Gate.Policy().Accounts)
+	if t := s.options.TLS; t != nil {
+		files = append(files, t.files.Cert, t.files.Key)
+		if t.files.ClientCA != "" {
+			files = append(files, t.files.ClientCA)
+		}
+	}
+	return files
+}
+
+// Reload reads the key files and those of TLS again, and what the policy in force says about accounts. The server does so
+// itself when a file changes. What cannot be read leaves what was there in force and is logged.
+func (s *Server) Reload() {
+	log := s.options.Log
+	if changed, err := s.options.Identity.Load(s.options.Gate.Policy().Accounts); err != nil {
+		log.Error("keys could not be read: those of before stay in force", "err", err)
+	} else if changed {
+		log.Info("keys were read again")
+	}
+	if t := s.options.TLS; t == nil {
+		return
+	} else if changed, err := t.Load(); err != nil {
+		log.Error("TLS files could not be read: those of before stay in force", "err", err)
+	} else if changed {
+		log.Info("TLS files were read again", "certificate_expires", t.Expires())
+	}
 }
 
 func (s *Server) drain() {

@@ -18,6 +18,7 @@ const maxItems = 10_000
 // service answers checks for every surface. It knows the messages of the contract and no transport.
 type service struct {
 	gate     *gate.Gate
+	doorman  *doorman
 	log      *slog.Logger
 	metrics  *metrics
 	inFlight bound
@@ -48,12 +49,18 @@ func (s *service) check(ctx context.Context, in *sendgatev1.CheckSendRequest, ow
 		return gate.Verdict{}, errBusy
 	}
 	defer s.inFlight.leave()
-	return s.judge(ctx, in, own, surface)
+	caller, f := callerOf(ctx)
+	if f != nil {
+		s.metrics.failed(f)
+		return gate.Verdict{}, f
+	}
+	return s.judge(ctx, caller, in, own, surface)
 }
 
-func (s *service) judge(ctx context.Context, in *sendgatev1.CheckSendRequest, own ownCall, surface *surface) (gate.Verdict, *failure) {
+func (s *service) judge(ctx context.Context, caller gate.Caller, in *sendgatev1.CheckSendRequest, own ownCall, surface *surface) (gate.Verdict, *failure) {
 	start := time.Now()
 	req := s.request(ctx, in, own)
+	req.Caller = caller
 	v, err := s.gate.Check(ctx, &req)
 	surface.seconds.Observe(time.Since(start).Seconds())
 	if err != nil {
@@ -88,21 +95,26 @@ func (s *service) batch(ctx context.Context, in *sendgatev1.CheckSendBatchReques
 		return nil, errBusy
 	}
 	defer s.inFlight.leave()
+	caller, f := callerOf(ctx)
+	if f != nil {
+		s.metrics.failed(f)
+		return nil, f
+	}
 	switch in.Mode {
 	case sendgatev1.BatchMode_BATCH_MODE_UNSPECIFIED, sendgatev1.BatchMode_BATCH_MODE_EACH:
-		return s.batchEach(ctx, in, own)
+		return s.batchEach(ctx, caller, in, own)
 	case sendgatev1.BatchMode_BATCH_MODE_ALL_OR_NOTHING:
-		return s.batchAll(ctx, in, own)
+		return s.batchAll(ctx, caller, in, own)
 	}
-	f := invalid("mode", "write BATCH_MODE_EACH or BATCH_MODE_ALL_OR_NOTHING")
+	f = invalid("mode", "write BATCH_MODE_EACH or BATCH_MODE_ALL_OR_NOTHING")
 	s.metrics.failed(f)
 	return nil, f
 }
 
-func (s *service) batchEach(ctx context.Context, in *sendgatev1.CheckSendBatchRequest, own ownCall) (*sendgatev1.CheckSendBatchResponse, error) {
+func (s *service) batchEach(ctx context.Context, caller gate.Caller, in *sendgatev1.CheckSendBatchRequest, own ownCall) (*sendgatev1.CheckSendBatchResponse, error) {
 	out := &sendgatev1.CheckSendBatchResponse{Items: make([]*sendgatev1.CheckSendBatchItem, len(in.Items))}
 	for i, item := range in.Items {
-		v, f := s.judge(ctx, item, own, s.metrics.batch)
+		v, f := s.judge(ctx, caller, item, own, s.metrics.batch)
 		if f != nil && ctx.Err() != nil {
 			return nil, f // nobody waits for the rest
 		}
@@ -111,11 +123,12 @@ func (s *service) batchEach(ctx context.Context, in *sendgatev1.CheckSendBatchRe
 	return out, nil
 }
 
-func (s *service) batchAll(ctx context.Context, in *sendgatev1.CheckSendBatchRequest, own ownCall) (*sendgatev1.CheckSendBatchResponse, error) {
+func (s *service) batchAll(ctx context.Context, caller gate.Caller, in *sendgatev1.CheckSendBatchRequest, own ownCall) (*sendgatev1.CheckSendBatchResponse, error) {
 	start := time.Now()
 	reqs := make([]*gate.Request, len(in.Items))
 	for i, item := range in.Items {
 		req := s.request(ctx, item, own)
+		req.Caller = caller
 		reqs[i] = &req
 	}
 	out := &sendgatev1.CheckSendBatchResponse{Items: make([]*sendgatev1.CheckSendBatchItem, len(in.Items))}
