@@ -233,7 +233,8 @@ func (t *Table) subtract(word, b, amount int64) {
 }
 
 // judgeBuckets says whether a slot that may hold limit denies a cost, and if so when it could pass. own is what this check has announced itself.
-func (t *Table) judgeBuckets(r *tableRule, k Key, slot, limit, cost, lo, own int64) (outcome, int64) {
+// With wait it looks again until the claims of others are decided.
+func (t *Table) judgeBuckets(r *tableRule, k Key, slot, limit, cost, lo, own int64, wait bool) (outcome, int64) {
 	for look := 0; ; look++ {
 		before := load(&t.mem[slot+announcedWord])
 		b, w, memo, o, from := t.openBucket(r.cut, slot, tagOf(k, r.bank), lo)
@@ -256,7 +257,7 @@ func (t *Table) judgeBuckets(r *tableRule, k Key, slot, limit, cost, lo, own int
 		if load(&t.mem[slot+announcedWord]) != before || load(t.ring(slot, b)) != w || t.closedSum(r.cut, slot, b) != sum {
 			continue // not all of this was so at one moment
 		}
-		if sum+now-(t.announced(before)-own)+cost > limit || look >= patience {
+		if sum+now-(t.announced(before)-own)+cost > limit || !wait || look >= patience {
 			return denied, t.bucketsEnd(r, []int64{slot}, b, sum+now+cost-limit)
 		}
 		t.lookAgain.Add(1)
@@ -307,7 +308,8 @@ func (t *Table) claimBuckets(r *tableRule, k Key, slot, limit, cost int64, at re
 			if !last {
 				own = cost
 			}
-			if o, v := t.judgeBuckets(r, k, slot, limit, cost, at.lo, own); o != passes {
+			// Stripes are claimed in any order, so a check that waits here may hold what the other waits for.
+			if o, v := t.judgeBuckets(r, k, slot, limit, cost, at.lo, own, r.stripes == 1); o != passes {
 				return refuse(o, v)
 			}
 			continue

@@ -9,6 +9,9 @@ import (
 // A delay word counts the charges of a key in its stamp bits and is held until the next one may come. One word is the whole
 // state, so a look at it is exact.
 
+// claimLife is how many microseconds after its held-until an undecided charge lapses.
+const claimLife = 1e6
+
 // delayState is what a delay word says at a reading.
 type delayState struct {
 	count int64 // charges remembered
@@ -19,8 +22,9 @@ type delayState struct {
 func (t *Table) delayState(r *tableRule, w uint64, lo int64) delayState {
 	s := delayState{count: int64(w & stampMask >> untilBits), until: until(w)}
 	if w&undecided != 0 {
-		// The claim stood on one charge less and a delay that had ended. A dead or lapsed claim was never answered.
-		s.open = w&genMask == t.gen && s.until > lo
+		// The claim stood on one charge less and a delay that had ended. A dead or lapsed claim was never answered. A free
+		// charge is not held at all, yet it is undecided for a while.
+		s.open = w&genMask == t.gen && s.until+claimLife > lo
 		if !s.open {
 			s.count, s.until = max(0, s.count-1), min(s.until, lo)
 		}
@@ -59,6 +63,10 @@ func (t *Table) judgeDelay(r *tableRule, k Key, slot, lo int64) (outcome, int64)
 		case s.open && look < patience:
 			t.lookAgain.Add(1)
 			runtime.Gosched()
+		case s.open:
+			return denied, max(s.until, lo+1)
+		case s.until > lo && isVacant(w):
+			return late, s.until
 		case s.until > lo:
 			return denied, s.until
 		default:
@@ -88,7 +96,11 @@ func (t *Table) claimDelay(r *tableRule, k Key, slot int64, at reading, last boo
 		}
 		if cas(p, w, next) {
 			if !last {
-				l.add(entry{word: slot + r.off, old: uint64(s.count)<<untilBits | uint64(s.until), now: next, amount: wholeWord})
+				old := uint64(s.count)<<untilBits | uint64(s.until)
+				if isVacant(w) {
+					old |= vacant
+				}
+				l.add(entry{word: slot + r.off, old: old, now: next, amount: wholeWord})
 			}
 			return claimed, 0
 		}
@@ -106,7 +118,7 @@ func (t *Table) refundDelay(r *tableRule, k Key, slot int64, at reading) {
 		if w&undecided != 0 || n == 0 || until(w) != at.hi+r.wait(k, n) || load(&t.mem[slot]) != tagOf(k, r.bank) {
 			return
 		}
-		if cas(p, w, uint64(n-1)<<untilBits|uint64(at.hi)) {
+		if cas(p, w, vacant|uint64(n-1)<<untilBits|uint64(at.hi)) {
 			return
 		}
 	}

@@ -52,7 +52,7 @@ func (t *Table) Peek(_ context.Context, now time.Time, c Charge) (Usage, error) 
 		held, end := t.peekStripes(r, c.Key, c.Cost, at.lo)
 		return Usage{Held: held, RetryAfter: time.Duration(max(0, end-at.lo)) * time.Microsecond}, nil
 	}
-	for {
+	for first := at.lo; ; {
 		slot := t.find(&r.place, c.Key)
 		var u Usage
 		switch r.form {
@@ -64,7 +64,8 @@ func (t *Table) Peek(_ context.Context, now time.Time, c Charge) (Usage, error) 
 			}
 		case marker:
 			if slot != 0 {
-				if end := until(load(&t.mem[slot+r.off])); end > at.lo {
+				if w := load(&t.mem[slot+r.off]); until(w) > at.lo && w&(undecided|vacant) == 0 {
+					end := until(w)
 					u = Usage{Held: 1, RetryAfter: time.Duration(end-at.lo) * time.Microsecond}
 				}
 			}
@@ -72,8 +73,11 @@ func (t *Table) Peek(_ context.Context, now time.Time, c Charge) (Usage, error) 
 		switch o, v := t.look(&c, slot, at.lo); o {
 		case gone:
 			continue
+		case late:
+			at = exactly(v)
+			continue
 		case denied:
-			u.RetryAfter = time.Duration(v-at.lo) * time.Microsecond
+			u.RetryAfter = time.Duration(v-first) * time.Microsecond
 		}
 		if slot != 0 && load(&t.mem[slot]) != tagOf(c.Key, r.bank) {
 			continue
@@ -113,7 +117,7 @@ func (t *Table) release(p *place, k Key, lo int64) {
 	for i := range words {
 		for {
 			w := load(&words[i])
-			if w&undecided != 0 || load(&t.mem[slot]) != tagOf(k, p.bank) || cas(&words[i], w, uint64(min(until(w), lo))) {
+			if w&undecided != 0 || load(&t.mem[slot]) != tagOf(k, p.bank) || cas(&words[i], w, vacant|uint64(min(until(w), lo))) {
 				break
 			}
 		}

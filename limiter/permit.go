@@ -85,13 +85,20 @@ func (t *Table) undo(l *ledger, n int, lo int64) {
 }
 
 // tally counts what the words of a rule stand for.
-type tally struct{ held, open int64 }
+type tally struct {
+	held, open int64
+	vacant     int64 // of held, those that nobody holds: they are free from a later reading on
+}
 
 func (t *Table) tallyWords(words []uint64, lo int64) (c tally) {
 	for i := range words {
-		switch t.standing(load(&words[i]), lo) {
+		w := load(&words[i])
+		switch t.standing(w, lo) {
 		case held:
 			c.held++
+			if isVacant(w) {
+				c.vacant++
+			}
 		case open:
 			c.open++
 		}
@@ -145,6 +152,9 @@ func (t *Table) judgePermits(r *tableRule, k Key, slot, cost, lo int64) (outcome
 				switch t.standing(seen[n], lo) {
 				case held:
 					c.held++
+					if isVacant(seen[n]) {
+						c.vacant++
+					}
 				case open:
 					c.open++
 				}
@@ -157,6 +167,8 @@ func (t *Table) judgePermits(r *tableRule, k Key, slot, cost, lo int64) (outcome
 		switch {
 		case c.held+c.open+cost <= r.n:
 			return passes, 0
+		case c.vacant > 0 && c.held-c.vacant+cost <= r.n:
+			return late, vacantFrom(seen[:n], c.held+c.open+cost-r.n, lo)
 		case c.held+cost > r.n || look >= patience:
 			if !slices.Equal(seen[:n], snapshot(words, drained, &[2 * MaxExact]uint64{})) && look < patience {
 				continue // not all of this was so at one moment
@@ -177,6 +189,20 @@ func snapshot(a, b []uint64, buf *[2 * MaxExact]uint64) []uint64 {
 		}
 	}
 	return buf[:n]
+}
+
+// vacantFrom is the reading from which up to k of the words that nobody holds are free.
+func vacantFrom(words []uint64, k, lo int64) int64 {
+	var ends [2 * MaxExact]int64
+	n := 0
+	for _, w := range words {
+		if isVacant(w) && until(w) > lo {
+			ends[n] = until(w)
+			n++
+		}
+	}
+	slices.Sort(ends[:n])
+	return ends[min(k, int64(n))-1]
 }
 
 // kthEnd is when the k-th of the held permits ends; drainEnd where that many are not here but in buckets that drain.
@@ -297,7 +323,7 @@ func (t *Table) refundPermits(p *place, k Key, span, cost int64, at reading) {
 		if load(&t.mem[slot]) != tagOf(k, p.bank) {
 			return
 		}
-		if cas(&words[i], w, nextStamp(w)|uint64(at.hi)) {
+		if cas(&words[i], w, vacant|nextStamp(w)|uint64(at.hi)) {
 			cost--
 		}
 	}

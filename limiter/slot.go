@@ -82,7 +82,7 @@ func (t *Table) insert(r *tableRule, k Key, lo int64) (slot, from int64) {
 			t.initBuckets(i, from/r.width)
 		} else {
 			for j := i + 1; j < i+step; j++ {
-				store(&t.mem[j], uint64(from))
+				store(&t.mem[j], vacant|uint64(from))
 			}
 		}
 		store(&t.mem[i], tag)
@@ -180,7 +180,8 @@ func (t *Table) takeWords(slot int64, tag uint64, b *bankView, lo int64) (latest
 		}
 		if t.wordSpent(w, b.forgetOf(j+1), lo) && cas(p, w, undecided|t.gen|nextStamp(w)|untilMask) {
 			old[j] = w
-			if w&undecided == 0 || b.forgetOf(j+1) > 0 {
+			// Not what a dead process left. A living check whose claim lapsed may still be answered.
+			if w&undecided == 0 || w&genMask == t.gen || b.forgetOf(j+1) > 0 {
 				latest = max(latest, until(w)+b.forgetOf(j+1))
 			}
 			continue

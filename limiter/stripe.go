@@ -72,7 +72,7 @@ func (t *Table) judgeStripes(r *tableRule, k Key, cost, lo int64) (outcome, int6
 		slot := t.find(&r.place, k)
 		switch {
 		case slot != 0:
-			return t.judgeBuckets(r, k, slot, r.n-drained, cost, lo, 0)
+			return t.judgeBuckets(r, k, slot, r.n-drained, cost, lo, 0, true)
 		case cost > r.n-drained:
 			return denied, r.drainUntil
 		}

@@ -262,7 +262,7 @@ func (t *Table) holding(c *Charge, slot, lo int64) int64 {
 	}
 	for range 2 {
 		m := t.tallyWords(words, lo)
-		n += m.held + m.open
+		n += m.held - m.vacant + m.open
 		words = nil
 		if r.form == permits && slot != 0 {
 			words = r.at(t, slot)
