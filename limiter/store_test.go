@@ -18,12 +18,20 @@ func openTable(t *testing.T, o limiter.Options) *limiter.Table {
 	return tab
 }
 
+func settled(t *testing.T, s limiter.Store) {
+	t.Helper()
+	if words := limiter.Undecided(s); len(words) > 0 {
+		t.Errorf("%d words are undecided: %v", len(words), words[:min(5, len(words))])
+	}
+}
+
 func TestStore_memory(t *testing.T) {
 	limitertest.Suite{
 		Open: func(t *testing.T) limiter.Store {
 			return openTable(t, limiter.Options{Size: 32 << 20, Shares: [3]int{1, 2, 6}})
 		},
-		Tight: func(t *testing.T) limiter.Store { return openTable(t, limiter.Options{Size: 1 << 20}) },
+		Tight:   func(t *testing.T) limiter.Store { return openTable(t, limiter.Options{Size: 1 << 20}) },
+		Settled: settled,
 	}.Run(t)
 }
 
@@ -46,5 +54,17 @@ func TestStore_file(t *testing.T) {
 			return openTable(t, limiter.Options{Path: filepath.Join(t.TempDir(), "tight"), Size: 1 << 20})
 		},
 		Steps: 0.05,
+	}.Run(t)
+}
+
+// TestStore_heap is for the race detector, which cannot see mapped memory.
+func TestStore_heap(t *testing.T) {
+	limitertest.Suite{
+		Open: func(t *testing.T) limiter.Store {
+			return limiter.OpenHeap(t, limiter.Options{Size: 16 << 20, Shares: [3]int{1, 2, 6}})
+		},
+		Tight:   func(t *testing.T) limiter.Store { return limiter.OpenHeap(t, limiter.Options{Size: 1 << 20}) },
+		Settled: settled,
+		Steps:   0.2,
 	}.Run(t)
 }

@@ -1,6 +1,7 @@
 package limitertest
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -274,14 +275,10 @@ func testReopen(t *testing.T, s Suite) {
 		if c.key("k") != k {
 			t.Fatal("a key hashes differently after a reopen")
 		}
-		if i == 1 {
-			limits[0], limits[3] = limits[3], limits[0] // order is not identity
-		}
+		slices.Reverse(limits) // order is not identity
 		rules = c.define(limits...)
-		if i >= 1 {
-			limits[0], limits[3] = limits[3], limits[0]
-			rules[0], rules[3] = rules[3], rules[0]
-		}
+		slices.Reverse(limits)
+		slices.Reverse(rules)
 		for j, r := range rules[:4] {
 			all[j] = charge(r, k, 1)
 			c.holds(now, r, k, int64(i+1))

@@ -277,6 +277,7 @@ func testHistory(t *testing.T, s Suite) {
 	if admitted := (History{For: dur}).Run(t, store); admitted == 0 {
 		t.Error("nothing was admitted")
 	}
+	s.settled(t, store)
 	if s.Tight != nil && store.Stats().Recycled == 0 {
 		t.Error("no slot was recycled: this proves nothing")
 	}

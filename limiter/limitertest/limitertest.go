@@ -25,6 +25,8 @@ type Suite struct {
 	// Tight returns an empty store that has to forget expired keys all the time when it is given 50,000. Nil where a store
 	// has no such bound; its history is then checked on Open's.
 	Tight func(t *testing.T) limiter.Store
+	// Settled fails the test if a store that nobody calls still has something undecided. May be nil.
+	Settled func(t *testing.T, s limiter.Store)
 	// Steps scales the random parts: 1 (also 0) is a few seconds for a store that answers in a microsecond, a store behind a
 	// network wants less.
 	Steps float64
@@ -63,6 +65,13 @@ func (s Suite) Run(t *testing.T) {
 		{"History", testHistory},
 	} {
 		t.Run(part.name, func(t *testing.T) { part.run(t, s) })
+	}
+}
+
+func (s Suite) settled(t *testing.T, store limiter.Store) {
+	t.Helper()
+	if s.Settled != nil {
+		s.Settled(t, store)
 	}
 }
 
