@@ -26,7 +26,7 @@ func (g *Gate) CheckAll(ctx context.Context, reqs []*Request) []Answer {
 		err := g.decide(ctx, req, s)
 		answers[i], events[i] = Answer{s.event.Verdict, err}, s.event
 		if err == nil && s.event.Verdict.Kind == Allow {
-			took = append(took, taken{i, s.event.Verdict.At, append([]limiter.Charge(nil), s.charges...)})
+			took = append(took, taken{i, s.event.Verdict.At, append([]limiter.Charge(nil), s.charges...), s.seen})
 		}
 	}
 	if len(took) < len(reqs) {
@@ -48,13 +48,15 @@ type taken struct {
 	item    int
 	at      time.Time
 	charges []limiter.Charge
+	seen    observed
 }
 
 // undo gives back what an allowed item took and denies it.
 func (g *Gate) undo(ctx context.Context, v *Verdict, t taken) Answer {
+	g.withdraw(&t.seen)
 	// A caller who went away must not leave the permits behind.
 	if err := g.store.Refund(context.WithoutCancel(ctx), t.at, t.charges); err != nil {
 		return Answer{Err: &UnavailableError{Err: err}}
 	}
-	return Answer{Verdict: Verdict{Kind: Deny, Reason: "batch:all_or_nothing", CheckID: v.CheckID, PolicyVersion: v.PolicyVersion, Shadow: v.Shadow, At: v.At}}
+	return Answer{Verdict: Verdict{Kind: Deny, Reason: "batch:all_or_nothing", CheckID: v.CheckID, PolicyVersion: v.PolicyVersion, Shadow: v.Shadow, Signals: v.Signals, At: v.At}}
 }

@@ -39,6 +39,8 @@ type checkID struct {
 	at      time.Time
 	number  uint64
 	account [4]byte
+	// sequence is the counter in the nonce. It names the send within the process.
+	sequence uint64
 }
 
 // checkIDs makes check ids and opens them. It is safe for concurrent use.
@@ -79,13 +81,16 @@ func accountTag(account string) (tag [4]byte) {
 	return tag
 }
 
+// next draws the sequence of a check. Each may be sealed once.
+func (ids *checkIDs) next() uint64 { return ids.counter.Add(1) }
+
 // seal writes the id of a check into buf and returns it as text.
 func (ids *checkIDs) seal(buf *[checkIDBytes + checkIDText]byte, c checkID) string {
 	raw, text := buf[:checkIDBytes], buf[checkIDBytes:]
 	raw[0] = checkIDVersion
 	nonce := raw[1 : 1+checkIDNonce]
 	copy(nonce, ids.start[:])
-	binary.BigEndian.PutUint64(nonce[4:], ids.counter.Add(1))
+	binary.BigEndian.PutUint64(nonce[4:], c.sequence)
 
 	plain := raw[1+checkIDNonce:][:checkIDSealed]
 	var number [8]byte
@@ -115,8 +120,9 @@ func (ids *checkIDs) open(id string) (checkID, error) {
 	var number [8]byte
 	copy(number[1:], plain[8:15])
 	c := checkID{
-		at:     time.Unix(0, int64(binary.BigEndian.Uint64(plain))),
-		number: binary.BigEndian.Uint64(number[:]),
+		at:       time.Unix(0, int64(binary.BigEndian.Uint64(plain))),
+		number:   binary.BigEndian.Uint64(number[:]),
+		sequence: binary.BigEndian.Uint64(raw[1+4:]),
 	}
 	copy(c.account[:], plain[15:])
 	return c, nil

@@ -18,16 +18,17 @@ func testIDs(t testing.TB, secret byte) *checkIDs {
 
 func TestCheckID_opensToWhatWasSealed(t *testing.T) {
 	ids := testIDs(t, 1)
-	want := checkID{at: time.Unix(1_800_000_000, 123), number: 999_999_999_999_999, account: accountTag("acme")}
+	want := checkID{at: time.Unix(1_800_000_000, 123), number: 999_999_999_999_999, account: accountTag("acme"), sequence: ids.next()}
 	var buf [checkIDBytes + checkIDText]byte
 	id := ids.seal(&buf, want)
 	if len(id) > 64 {
 		t.Errorf("the id is %d bytes, want at most 64", len(id))
 	}
 	got, err := ids.open(id)
-	if err != nil || !got.at.Equal(want.at) || got.number != want.number || got.account != want.account {
+	if err != nil || !got.at.Equal(want.at) || got.number != want.number || got.account != want.account || got.sequence != want.sequence {
 		t.Errorf("open = %+v, %v, want %+v", got, err, want)
 	}
+	want.sequence = ids.next()
 	if again := ids.seal(&buf, want); again == id {
 		t.Error("two checks have one id")
 	}

@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/sendgate/sendgate/detect"
 	"github.com/sendgate/sendgate/internal/lists"
 	"github.com/sendgate/sendgate/limiter"
 	"github.com/sendgate/sendgate/policy"
@@ -22,6 +23,9 @@ type Options struct {
 	Store limiter.Store
 	// Lists are the lists of run time, beside those of the policy. Default none. The gate does not close them.
 	Lists *lists.Store
+	// Detect is shown every send and advises. Default none. The gate sets its policy and does not close it; nobody else may use
+	// it for sends.
+	Detect *detect.Engine
 	// Clock is read once a check. Required. It must not step back while the gate lives.
 	Clock func() time.Time
 	// Secret seals check ids: SecretSize bytes, the same for every process that is to read them. Default random, so that
@@ -34,7 +38,8 @@ type Options struct {
 // Gate judges sends. Every method is safe for concurrent use.
 type Gate struct {
 	store     limiter.Store
-	lists     *lists.Store // nil where there are none
+	lists     *lists.Store   // nil where there are none
+	detect    *detect.Engine // nil where there is none
 	clock     func() time.Time
 	ids       *checkIDs
 	observers *ring // nil where there are none
@@ -60,7 +65,7 @@ func New(ctx context.Context, o Options) (*Gate, error) {
 	if err != nil {
 		return nil, err
 	}
-	g := &Gate{store: o.Store, lists: o.Lists, clock: o.Clock, ids: ids}
+	g := &Gate{store: o.Store, lists: o.Lists, detect: o.Detect, clock: o.Clock, ids: ids}
 	g.scratch.New = func() any { return new(scratch) }
 	if err := g.SetPolicy(ctx, o.Policy); err != nil {
 		return nil, err
@@ -76,8 +81,14 @@ func New(ctx context.Context, o Options) (*Gate, error) {
 func (g *Gate) SetPolicy(ctx context.Context, p *policy.Policy) error {
 	g.setting.Lock()
 	defer g.setting.Unlock()
+	if err := g.setDetectPolicy(p); err != nil {
+		return err
+	}
 	r, err := newRules(ctx, g.store, p)
 	if err != nil {
+		if old := g.rules.Load(); old != nil {
+			err = errors.Join(err, g.setDetectPolicy(old.policy))
+		}
 		return err
 	}
 	g.rules.Store(r)
@@ -108,6 +119,7 @@ func (g *Gate) Close() {
 // scratch is what one check works with. It is reused, so that a check allocates nothing but its answer.
 type scratch struct {
 	event   Event
+	seen    observed
 	plan    policy.Plan
 	keys    []limiter.Key    // by key of the plan
 	charges []limiter.Charge // by index of plan.Enforced
@@ -145,7 +157,7 @@ func (g *Gate) decide(ctx context.Context, req *Request, s *scratch) error {
 	}
 }
 
-// decideBy is the straight line: canonical, lists, numbers, plan, take, judge.
+// decideBy is the straight line: canonical, observe, lists, numbers, plan, take, judge.
 func (g *Gate) decideBy(ctx context.Context, r *rules, req *Request, s *scratch) error {
 	if err := ctx.Err(); err != nil {
 		return err // nobody waits for the answer: charge nothing
@@ -159,24 +171,35 @@ func (g *Gate) decideBy(ctx context.Context, r *rules, req *Request, s *scratch)
 	*v = Verdict{At: g.clock(), PolicyVersion: r.policy.Version}
 
 	listed := g.look(r, send, v.At)
+	sequence := g.ids.next()
+	g.observe(s, sequence, &listed)
+	err := g.judge(ctx, r, s, &listed)
+	g.settle(s, err)
+	if err != nil {
+		return err
+	}
+	v.CheckID = g.ids.seal(&s.id, checkID{at: v.At, number: send.Number.Digits(), account: accountTag(send.Account), sequence: sequence})
+	return nil
+}
+
+// judge asks, in this order, all who may refuse a send.
+func (g *Gate) judge(ctx context.Context, r *rules, s *scratch, l *listed) error {
+	send, v := &s.event.Send, &s.event.Verdict
 	switch {
-	case listed.judgeTest(v):
-	case listed.judgeBlock(v):
-	case !listed.namesNumber() && r.judgeNumber(send, v):
-	case listed.judgeAllow(v):
+	case l.judgeTest(v):
+	case l.judgeBlock(v):
+	case !l.namesNumber() && r.judgeNumber(send, v):
+	case l.judgeAllow(v):
 	case r.judgeMissingClient(send, v):
 	default:
 		if err := g.plan(r, s); err != nil {
 			return err
 		}
-		if err := g.take(ctx, r, s); err != nil {
+		if err := g.takeUnlessSeen(ctx, r, s); err != nil {
 			return err
 		}
-		if err := g.takeShadow(ctx, r, s); err != nil {
-			return err
-		}
+		return g.takeShadow(ctx, r, s)
 	}
-	v.CheckID = g.ids.seal(&s.id, checkID{at: v.At, number: send.Number.Digits(), account: accountTag(send.Account)})
 	return nil
 }
 
@@ -206,7 +229,7 @@ func (g *Gate) plan(r *rules, s *scratch) error {
 	}
 	s.charges = s.charges[:0]
 	for _, c := range s.plan.Enforced {
-		if l := &r.limits[c.Limit]; s.event.Cost > l.N {
+		if l := &r.limits[c.Rule]; s.event.Cost > l.N {
 			var bad violations
 			bad.add("cost", "COST_INVALID", fmt.Sprintf("%d can never fit rule %q, which allows %d in %s: split the message or raise the limit",
 				s.event.Cost, l.Name, l.N, l.Window))
@@ -218,7 +241,7 @@ func (g *Gate) plan(r *rules, s *scratch) error {
 }
 
 func (s *scratch) charge(r *rules, c policy.Charge) limiter.Charge {
-	return limiter.Charge{Rule: r.limits[c.Limit].store, Key: s.keys[c.Key], Cost: s.event.Cost}
+	return limiter.Charge{Rule: r.limits[c.Rule].store, Key: s.keys[c.Key], Cost: s.event.Cost}
 }
 
 // tell hands the event to the observers. It never waits.

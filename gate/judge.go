@@ -8,6 +8,29 @@ import (
 	"github.com/sendgate/sendgate/policy"
 )
 
+// takeUnlessSeen charges the limits, unless detection stops the send. The stricter of the two answers; where both say the same it
+// is detection, which knows what the sends belong to.
+func (g *Gate) takeUnlessSeen(ctx context.Context, r *rules, s *scratch) error {
+	seen, v := &s.seen, &s.event.Verdict
+	var err error
+	switch {
+	case seen.stopped(v):
+		err = g.countDenied(ctx, r, s)
+	case seen.challenged(v):
+		if err = g.judgeHarder(ctx, r, s); err == nil && v.Kind != Allow {
+			err = g.countDenied(ctx, r, s)
+		}
+	default:
+		err = g.take(ctx, r, s)
+		seen.flag(v)
+		return err
+	}
+	if err == nil && v.Kind == Allow { // the store failed and would fail open, yet detection needs no store
+		seen.tell(v)
+	}
+	return err
+}
+
 // take charges all enforced limits or none, and judges.
 func (g *Gate) take(ctx context.Context, r *rules, s *scratch) error {
 	v := &s.event.Verdict
@@ -17,7 +40,7 @@ func (g *Gate) take(ctx context.Context, r *rules, s *scratch) error {
 	}
 	v.At = d.At
 	if d.Binding >= 0 {
-		v.bind(&r.limits[s.plan.Enforced[d.Binding].Limit])
+		v.bind(&r.limits[s.plan.Enforced[d.Binding].Rule])
 	}
 	v.Remaining, v.RetryAfter = d.Remaining, d.RetryAfter
 	switch {
@@ -27,7 +50,7 @@ func (g *Gate) take(ctx context.Context, r *rules, s *scratch) error {
 	case d.Full || d.Binding < 0:
 		v.Kind, v.Reason = Deny, "store:full"
 	default:
-		l := &r.limits[s.plan.Enforced[d.Binding].Limit]
+		l := &r.limits[s.plan.Enforced[d.Binding].Rule]
 		v.Kind, v.Reason = Deny, l.reason
 		if l.OnLimit == policy.Challenge {
 			v.Kind = Challenge
@@ -46,7 +69,7 @@ func (v *Verdict) bind(l *rule) { v.Rule, v.Limit, v.Window = l.Name, l.N, l.Win
 func (g *Gate) judgeHarder(ctx context.Context, r *rules, s *scratch) error {
 	v := &s.event.Verdict
 	for i, c := range s.plan.Enforced {
-		l := &r.limits[c.Limit]
+		l := &r.limits[c.Rule]
 		if l.OnLimit == policy.Challenge {
 			continue
 		}
@@ -66,7 +89,7 @@ func (g *Gate) judgeHarder(ctx context.Context, r *rules, s *scratch) error {
 // keep the others from counting.
 func (g *Gate) countDenied(ctx context.Context, r *rules, s *scratch) error {
 	for i, c := range s.plan.Enforced {
-		if !r.limits[c.Limit].CountDenied {
+		if !r.limits[c.Rule].CountDenied {
 			continue
 		}
 		s.one[0] = s.charges[i]
@@ -82,7 +105,7 @@ func (g *Gate) countDenied(ctx context.Context, r *rules, s *scratch) error {
 func (g *Gate) takeShadow(ctx context.Context, r *rules, s *scratch) error {
 	v := &s.event.Verdict
 	for _, c := range s.plan.Shadow {
-		l := &r.limits[c.Limit]
+		l := &r.limits[c.Rule]
 		if v.Kind != Allow && !l.CountDenied {
 			continue
 		}
@@ -123,7 +146,7 @@ func (r *rules) judgeFailure(s *scratch, err error) error {
 	v.Rule, v.Limit, v.Window, v.Remaining, v.RetryAfter = "", 0, 0, 0, 0
 	v.Skipped = v.Skipped[:0]
 	for _, c := range s.plan.Enforced {
-		l := &r.limits[c.Limit]
+		l := &r.limits[c.Rule]
 		if l.FailMode == policy.Closed {
 			return &UnavailableError{Rule: l.Name, Err: err}
 		}

@@ -94,6 +94,12 @@ func (l *listed) judgeAllow(v *Verdict) bool {
 	return true
 }
 
+// allows says that the allow list lets the send pass limits and detection.
+func (l *listed) allows() bool {
+	standing, _ := l.result.Standing()
+	return standing == lists.Allowed
+}
+
 // namesNumber says that the allow list names this number itself, its range or its prefix: whoever wrote that meant the number,
 // whatever its country or type. A whole country or a client's address means less.
 func (l *listed) namesNumber() bool {

@@ -3,6 +3,8 @@ package gate
 import (
 	"fmt"
 	"time"
+
+	"github.com/sendgate/sendgate/detect"
 )
 
 // Kind is what to do with a send. The zero value is none: a Verdict that nobody filled in allows nothing.
@@ -32,7 +34,8 @@ func (k Kind) String() string {
 // Verdict is the answer to a check.
 type Verdict struct {
 	Kind Kind
-	// Reason is why, for programs: "limit:number-30m", "client:missing", "store:full"; empty for an ALLOW that nothing
+	// Reason is why, for programs: "limit:number-30m", "detect:ait_range:range3", "client:missing"; an ALLOW
+	// with a detect reason was flagged; empty for an ALLOW that nothing
 	// special decided.
 	Reason string
 	// Rule is the binding rule: of a denial the one that decided, of an ALLOW the one with the fewest units left. Empty
@@ -49,6 +52,8 @@ type Verdict struct {
 	PolicyVersion string
 	// Shadow is what each rule in shadow mode would have said.
 	Shadow []ShadowResult
+	// Signals is what detection saw in the send, the deciding signal first. It is for operators: never show it to the end user.
+	Signals []detect.Signal
 	// Skipped are the rules that could not count the send and whose fail mode let it pass.
 	Skipped []string
 	// At is the reading of the clock that the check was judged by.
