@@ -42,11 +42,11 @@ accounts:
 	var plan policy.Plan // scratch: keep it for the next send
 	p.Plan(&send, &plan)
 	for _, c := range plan.Enforced {
-		l := p.Limits[c.Limit]
+		l := p.Limits[c.Rule]
 		fmt.Println(l.StoreName(), "by", l.Group(), "at most", l.N, "per", l.Window)
 	}
 	for _, c := range plan.Shadow {
-		fmt.Println("in shadow:", p.Limits[c.Limit].Name)
+		fmt.Println("in shadow:", p.Limits[c.Rule].Name)
 	}
 	// Output:
 	// login-burst by client+number at most 3 per 10m0s

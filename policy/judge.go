@@ -20,6 +20,9 @@ func (d *decoder) judge(p *Policy) {
 				formatDuration(y.Backoff.Base), formatDuration(y.Backoff.Base))
 		}
 	}
+	if b := &p.OTP.Verify.Number; b.Max < b.Base {
+		d.badAt("otp.verify.number.max", "max %s is shorter than base %s: write at least %s", formatDuration(b.Max), formatDuration(b.Base), formatDuration(b.Base))
+	}
 	d.judgeDetect(&p.Detect, "detect")
 	d.judgeLists(&p.Lists)
 	d.judgeCountries(&p.Numbers.Countries, "numbers.countries")
@@ -123,6 +126,9 @@ func (d *decoder) judgeMatches(p *Policy) {
 		}
 		if _, written := d.at[at+".known_good"]; written && l.KnownGood {
 			d.badAt(at+".known_good", "a limit of known-good numbers is for those: leave the key out")
+		}
+		if _, written := d.at[at+".challenge_passed"]; written && l.AfterChallenge {
+			d.badAt(at+".challenge_passed", "a limit of after_challenge is for sends that passed one: leave the key out")
 		}
 	}
 	for i := range p.Spend {

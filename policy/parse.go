@@ -7,6 +7,7 @@ import (
 	"io"
 	"maps"
 	"slices"
+	"time"
 
 	"go.yaml.in/yaml/v4"
 
@@ -33,6 +34,7 @@ func Parse(name string, src []byte) (*Policy, error) {
 
 // settle fills in what one part of a checked policy says about another.
 func (p *Policy) settle() {
+	p.settleChallenges()
 	p.settleLimits()
 	if b := &p.Numbers; b.Recommended == Recommended {
 		types := recommendedTypes()
@@ -52,14 +54,38 @@ func (p *Policy) settle() {
 	}
 }
 
+// afterChallenge is the limits of sends after a challenge where a policy has none of its own and some of its rules challenge: a
+// solved challenge must never open the way for good.
+func afterChallenge() []Limit {
+	return []Limit{
+		{Name: "after-challenge-number", AfterChallenge: true, By: []Part{ByNumber}, N: 5, Window: 30 * time.Minute, OnLimit: Deny, Mode: Enforce},
+		{Name: "after-challenge-client", AfterChallenge: true, By: []Part{ByClient}, N: 10, Window: 10 * time.Minute, OnLimit: Deny, Mode: Enforce},
+	}
+}
+
+// settleChallenges adds the limits after a challenge where they are missing.
+func (p *Policy) settleChallenges() {
+	challenges := slices.ContainsFunc(p.Limits, func(l Limit) bool { return l.OnLimit == Challenge && l.Mode == Enforce }) ||
+		slices.ContainsFunc(p.Delays, func(y Delay) bool { return y.OnLimit == Challenge && y.Mode == Enforce })
+	if !challenges || slices.ContainsFunc(p.Limits, func(l Limit) bool { return l.AfterChallenge && l.Mode == Enforce }) {
+		return
+	}
+	for _, l := range afterChallenge() {
+		l.FailMode = p.FailMode
+		p.Limits = append(p.Limits, l)
+	}
+}
+
 // settleLimits tells each limit where another of its name stands in for it, drops those that are off, and puts the rest into
 // the order of charging.
 func (p *Policy) settleLimits() {
-	accounts, known := make(map[string][]string), make(map[string]bool)
+	accounts, known, after := make(map[string][]string), make(map[string]bool), make(map[string]bool)
+	yes := true
 	for i := range p.Limits {
 		switch l := &p.Limits[i]; {
+		case l.AfterChallenge:
+			after[l.Name], l.Match.ChallengePassed = true, &yes
 		case l.KnownGood:
-			yes := true
 			known[l.Name], l.Match.KnownGood = true, &yes
 		case l.Account != "":
 			accounts[l.Name], l.Match.Account = append(accounts[l.Name], l.Account), []string{l.Account}
@@ -67,8 +93,9 @@ func (p *Policy) settleLimits() {
 	}
 	for i := range p.Limits {
 		l := &p.Limits[i]
-		l.NotKnownGood = known[l.Name] && !l.KnownGood
-		if !l.KnownGood && l.Account == "" {
+		l.NotKnownGood = known[l.Name] && !l.KnownGood && !l.AfterChallenge
+		l.NotAfterChallenge = !l.AfterChallenge && (after[l.Name] || l.OnLimit == Challenge && l.Match.ChallengePassed == nil)
+		if !l.KnownGood && !l.AfterChallenge && l.Account == "" {
 			l.NotAccounts = accounts[l.Name]
 			slices.Sort(l.NotAccounts)
 		}
@@ -83,7 +110,7 @@ func (p *Policy) settleLimits() {
 // met its own limits before it touches what everyone waits for.
 func rank(l *Limit) int {
 	switch {
-	case l.isShared():
+	case areShared(l.By):
 		return 2
 	case l.N > limiter.MaxExact:
 		return 1

@@ -7,11 +7,13 @@ import (
 	"github.com/sendgate/sendgate/internal/clientip"
 )
 
-// Plan is the limits that one send meets and the keys they count under. It is scratch space: the zero Plan is ready, reuse
+// Plan is the rules that one send meets and the keys they count under. It is scratch space: the zero Plan is ready, reuse
 // it from send to send and it stops allocating. It belongs to one goroutine.
 type Plan struct {
 	// Enforced and Shadow are the limits that apply, each in the order of Policy.Limits.
 	Enforced, Shadow []Charge
+	// Delays and Spend are those that apply, in the order of the policy's, whatever their mode.
+	Delays, Spend []Charge
 
 	bytes []byte
 	ends  []int // where key i ends in bytes
@@ -19,10 +21,10 @@ type Plan struct {
 	live  []uint64
 }
 
-// Charge is one limit that applies to a send.
+// Charge is one rule that applies to a send.
 type Charge struct {
-	Limit int // index in Policy.Limits
-	Key   int // for Plan.Key; limits of one group share it
+	Rule int // index in Policy.Limits, Policy.Delays or Policy.Spend
+	Key  int // for Plan.Key; rules of one group share it
 }
 
 // Keys is how many different keys the plan has.
@@ -37,10 +39,11 @@ func (pl *Plan) Key(i int) []byte {
 	return pl.bytes[start:pl.ends[i]]
 }
 
-// Plan fills pl with the limits that apply to s. It does not allocate once pl has grown, and reads p only.
+// Plan fills pl with the rules that apply to s. It does not allocate once pl has grown, and reads p only.
 func (p *Policy) Plan(s *Send, pl *Plan) {
 	x := &p.index
 	pl.Enforced, pl.Shadow = pl.Enforced[:0], pl.Shadow[:0]
+	pl.Delays, pl.Spend = pl.Delays[:0], pl.Spend[:0]
 	pl.bytes, pl.ends = pl.bytes[:0], pl.ends[:0]
 	pl.keyOf = append(pl.keyOf[:0], x.noKeys...)
 	pl.live = append(pl.live[:0], x.all...)
@@ -63,6 +66,25 @@ func (p *Policy) Plan(s *Send, pl *Plan) {
 			default:
 				pl.Enforced = append(pl.Enforced, Charge{i, key})
 			}
+		}
+	}
+	// Delays and budgets are few, so each is asked.
+	for i := range p.Delays {
+		y := &p.Delays[i]
+		if y.Purpose != s.Purpose || y.OnLimit == Challenge && s.ChallengePassed {
+			continue
+		}
+		if key := pl.key(p, x.delays[i], s); key >= 0 {
+			pl.Delays = append(pl.Delays, Charge{i, key})
+		}
+	}
+	for i := range p.Spend {
+		b, at := &p.Spend[i], &x.spend[i]
+		if at.match && !b.Match.Holds(s) || at.unless && b.Unless.Holds(s) {
+			continue
+		}
+		if key := pl.key(p, at.group, s); key >= 0 {
+			pl.Spend = append(pl.Spend, Charge{i, key})
 		}
 	}
 }
@@ -89,6 +111,8 @@ type index struct {
 	all    []uint64 // a bit for each limit
 	asked  []answers
 	limits []planned
+	delays []int // the group of each
+	spend  []plannedSpend
 	groups []group
 	noKeys []int // a zero for each group
 	tier   clientip.Tier
@@ -98,6 +122,11 @@ type index struct {
 type planned struct {
 	group          int
 	unless, shadow bool
+}
+
+type plannedSpend struct {
+	group         int
+	match, unless bool // that there is one
 }
 
 // answers is which limits accept which value of a dimension.
@@ -128,16 +157,26 @@ func (p *Policy) newIndex() index {
 	// NewTier fails for widths that the schema refuses.
 	x.tier, _ = clientip.NewTier(32, p.ClientAddress.IPv6Prefix)
 	byName := make(map[string]int)
+	groupOf := func(by []Part) int {
+		g, known := byName[groupName(by)]
+		if !known {
+			g = len(x.groups)
+			byName[groupName(by)] = g
+			x.groups = append(x.groups, newGroup(by))
+		}
+		return g
+	}
 	for i := range p.Limits {
 		l := &p.Limits[i]
 		x.all[i>>6] |= 1 << (i & 63)
-		g, known := byName[l.Group()]
-		if !known {
-			g = len(x.groups)
-			byName[l.Group()] = g
-			x.groups = append(x.groups, newGroup(l.By))
-		}
-		x.limits[i] = planned{group: g, unless: !l.Unless.empty(), shadow: l.Mode == Shadow}
+		x.limits[i] = planned{group: groupOf(l.By), unless: !l.Unless.empty(), shadow: l.Mode == Shadow}
+	}
+	for i := range p.Delays {
+		x.delays = append(x.delays, groupOf(p.Delays[i].By))
+	}
+	for i := range p.Spend {
+		b := &p.Spend[i]
+		x.spend = append(x.spend, plannedSpend{groupOf(b.By), !b.Match.empty(), !b.Unless.empty()})
 	}
 	x.noKeys = make([]int, len(x.groups))
 	for d := range dimensions {
@@ -180,7 +219,7 @@ func (l *Limit) replacedFor(d dimension) []string {
 	switch {
 	case d == byAccount:
 		return l.NotAccounts
-	case d == byKnownGood && l.NotKnownGood:
+	case d == byKnownGood && l.NotKnownGood, d == byChallengePassed && l.NotAfterChallenge:
 		return []string{"true"}
 	}
 	return nil

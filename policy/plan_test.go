@@ -9,10 +9,12 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"pgregory.net/rapid"
 
 	"github.com/sendgate/sendgate/internal/phone"
+	"github.com/sendgate/sendgate/limiter"
 	"github.com/sendgate/sendgate/policy"
 )
 
@@ -172,6 +174,11 @@ func naive(rules []rule, s *policy.Send) (enforced, shadow []string) {
 		return 0
 	}
 	order := slices.Clone(rules)
+	if slices.ContainsFunc(rules, func(r rule) bool { return r.knownGood && r.mode == "enforce" }) { // these challenge
+		for _, by := range []string{"number", "client"} {
+			order = append(order, rule{name: "after-challenge-" + by, by: []string{by}, limit: 5, mode: "enforce", match: map[string][]string{"challenge_passed": {"true"}}})
+		}
+	}
 	slices.SortStableFunc(order, func(a, b rule) int { return rank(&a) - rank(&b) })
 	for _, r := range order {
 		scoped := r.knownGood && s.KnownGood || r.account != "" && r.account == s.Account || r.account == "" && !r.knownGood
@@ -185,6 +192,9 @@ func naive(rules []rule, s *policy.Send) (enforced, shadow []string) {
 			if other.account != "" && other.account == s.Account && r.account == "" && !r.knownGood {
 				scoped = false
 			}
+		}
+		if r.knownGood && s.ChallengePassed && r.match["challenge_passed"] == nil {
+			scoped = false
 		}
 		if !scoped || r.mode == "off" || !holds(r.match, s) || len(r.unless) > 0 && holds(r.unless, s) {
 			continue
@@ -314,7 +324,7 @@ func TestPlan_isTheNaiveMatcher(t *testing.T) {
 		bytesOf, partsOf := make(map[string]string), make(map[string]string)
 		name := func(charges []policy.Charge, want []string) (got []string) {
 			for i, c := range charges {
-				l := &p.Limits[c.Limit]
+				l := &p.Limits[c.Rule]
 				head := l.Name + "@" + l.Account + fmt.Sprint(l.KnownGood)
 				if i >= len(want) || !strings.HasPrefix(want[i], head+" ") {
 					return append(got, head)
@@ -468,5 +478,60 @@ func BenchmarkParse(b *testing.B) {
 				parse(b, src)
 			}
 		})
+	}
+}
+
+func TestPlan_delaysAndBudgets(t *testing.T) {
+	p := parse(t, `
+version: 1
+delays:
+  otp: {on_limit: challenge}
+  marketing: {by: [number, account]}
+spend:
+  - {name: all, by: account, budget: 10.00, currency: USD, window: 24h}
+  - {name: foreign, by: country, budget: 5.00, currency: USD, window: 24h, match: {purpose: otp}, unless: {country: SG}}
+`)
+	for _, test := range []struct {
+		send          policy.Send
+		delays, spend string
+	}{
+		{policy.Send{Purpose: "otp", Country: "ID"}, "otp", "all foreign"},
+		{policy.Send{Purpose: "otp", Country: "SG"}, "otp", "all"},
+		{policy.Send{Purpose: "otp", Country: "ID", ChallengePassed: true}, "", "all foreign"}, // what challenges is stepped over, money is not
+		{policy.Send{Purpose: "marketing", Country: "ID"}, "marketing", "all"},
+		{policy.Send{Purpose: "transactional"}, "", "all"},
+	} {
+		test.send.Number = number(t, 1)
+		var plan policy.Plan
+		p.Plan(&test.send, &plan)
+		var delays, spend []string
+		for _, c := range plan.Delays {
+			delays = append(delays, p.Delays[c.Rule].Purpose)
+			if len(plan.Key(c.Key)) == 0 {
+				t.Error("a delay without a key")
+			}
+		}
+		for _, c := range plan.Spend {
+			spend = append(spend, p.Spend[c.Rule].Name)
+		}
+		if strings.Join(delays, " ") != test.delays || strings.Join(spend, " ") != test.spend {
+			t.Errorf("%s to %q: delays %v and spend %v, want %s and %s", test.send.Purpose, test.send.Country, delays, spend, test.delays, test.spend)
+		}
+	}
+}
+
+func TestDelays_presetsAreFilledIn(t *testing.T) {
+	p := parse(t, "version: 1\ndelays: {otp: {preset: cognito, max: 5m}, marketing: {preset: supabase}}")
+	for _, y := range p.Delays {
+		if y.OnLimit != policy.Deny || y.Mode != policy.Enforce || len(y.By) != 1 || y.By[0] != policy.ByNumber {
+			t.Errorf("%s: %+v", y.Purpose, y)
+		}
+		b := limiter.Backoff{Base: time.Minute, Factor: 1, Max: time.Minute, ForgetAfter: time.Minute}
+		if y.Purpose == "otp" {
+			b = limiter.Backoff{Free: 4, Base: time.Second, Factor: 2, Max: 5 * time.Minute, ForgetAfter: 15 * time.Minute}
+		}
+		if y.Backoff != b {
+			t.Errorf("%s waits %+v, want %+v", y.Purpose, y.Backoff, b)
+		}
 	}
 }

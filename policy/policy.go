@@ -97,6 +97,8 @@ type Limit struct {
 	Account string
 	// KnownGood is set for a limit from otp.known_good.limits, which judges only numbers that verified recently.
 	KnownGood bool
+	// AfterChallenge is set for a limit from after_challenge, which judges only sends whose user passed a challenge.
+	AfterChallenge bool
 	// By names the parts of the key, sorted.
 	By     []Part
 	N      int64
@@ -114,6 +116,9 @@ type Limit struct {
 	NotAccounts []string
 	// NotKnownGood says the same of known-good numbers.
 	NotKnownGood bool
+	// NotAfterChallenge says the same of sends after a challenge: this limit has one of its name in after_challenge, or asked
+	// for the challenge itself.
+	NotAfterChallenge bool
 
 	path string // where it stands in the file, for problems found late
 }
@@ -124,6 +129,8 @@ func (l *Limit) StoreName() string {
 	switch name := "account:" + l.Account + "/" + l.Name; {
 	case l.KnownGood:
 		return "known_good/" + l.Name
+	case l.AfterChallenge:
+		return "after_challenge/" + l.Name
 	case l.Account == "":
 		return l.Name
 	case len(name) <= maxStoreName:
@@ -139,22 +146,35 @@ const maxStoreName = 64
 // Group names the kind of key, such as "client+number". Limits of one group share one key.
 func (l *Limit) Group() string { return groupName(l.By) }
 
-// LimiterLimits is what a store has to define for this policy, in the order of Limits.
+// LimiterLimits is what a store has to define for this policy: first the Delays, then the Limits, then Spend, each in its
+// order. A check charges in that order, so that what many sends share comes last.
 func (p *Policy) LimiterLimits() []limiter.Limit {
-	out := make([]limiter.Limit, len(p.Limits))
+	out := make([]limiter.Limit, 0, len(p.Delays)+len(p.Limits)+len(p.Spend))
+	for i := range p.Delays {
+		y := &p.Delays[i]
+		out = append(out, limiter.Limit{Name: "delay/" + y.Purpose, Group: groupName(y.By), Kind: limiter.Delay, Backoff: y.Backoff, FailOpen: y.FailMode != Closed})
+	}
+	window := func(name string, by []Part, n int64, window time.Duration, mode FailMode) {
+		l := limiter.Limit{Name: name, Group: groupName(by), N: n, Window: window, FailOpen: mode != Closed}
+		if n > limiter.MaxExact && areShared(by) {
+			l.Stripes = sharedStripes
+		}
+		out = append(out, l)
+	}
 	for i := range p.Limits {
 		l := &p.Limits[i]
-		out[i] = limiter.Limit{Name: l.StoreName(), Group: l.Group(), Kind: limiter.Window, N: l.N, Window: l.Window, FailOpen: l.FailMode != Closed}
-		if l.N > limiter.MaxExact && l.isShared() {
-			out[i].Stripes = sharedStripes
-		}
+		window(l.StoreName(), l.By, l.N, l.Window, l.FailMode)
+	}
+	for i := range p.Spend {
+		b := &p.Spend[i]
+		window("spend/"+b.Name, b.By, b.Budget, b.Window, b.FailMode)
 	}
 	return out
 }
 
-// isShared says that all parts of the key are shared, so that its keys are few and hot.
-func (l *Limit) isShared() bool {
-	return !slices.ContainsFunc(l.By, func(p Part) bool { return !p.isShared() })
+// areShared says that all parts of a key are shared, so that its keys are few and hot.
+func areShared(by []Part) bool {
+	return !slices.ContainsFunc(by, func(p Part) bool { return !p.isShared() })
 }
 
 // sharedStripes is how a key that many sends share is divided, so that cores do not meet in it. Four is enough for the cores of

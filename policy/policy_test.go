@@ -109,7 +109,7 @@ accounts:
 		}
 		seen[l.Name] = true
 	}
-	if len(seen) != 5 || !seen[rule] || !seen["known_good/"+rule] || !seen["account:acme/"+rule] {
+	if len(seen) != 7 || !seen["after_challenge/after-challenge-client"] || !seen[rule] || !seen["known_good/"+rule] || !seen["account:acme/"+rule] {
 		t.Errorf("got %v", seen)
 	}
 }
@@ -132,6 +132,8 @@ fail_mode: {a: closed}
 	want := `a 1 1h0m0s challenge true closed [otp][x] [] [acme]
 known_good/a 7 1h0m0s challenge true closed [otp][x] [] []
 account:acme/a 5 1h0m0s challenge true closed [marketing][] [acme] []
+after_challenge/after-challenge-number 5 30m0s deny false open [][] [] []
+after_challenge/after-challenge-client 10 10m0s deny false open [][] [] []
 `
 	if got != want {
 		t.Errorf("got\n%swant\n%s", got, want)

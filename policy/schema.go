@@ -17,6 +17,9 @@ func policyFields(p *Policy) []field {
 		{"version", integer(&version, 1, 1), required, "The version of this schema."},
 		{"client_address", object(clientAddressFields(&p.ClientAddress)), "{}", "How the address of the end user is found."},
 		{"limits", limits(&p.Limits, startFresh), "[]", "At most so many per key in any window."},
+		{"after_challenge", sameAs("limits[]", limits(&p.Limits, func(name string) (Limit, bool) {
+			return p.startFrom(name, Limit{AfterChallenge: true, OnLimit: Deny})
+		})), "", "Limits of sends whose user passed a challenge. They stand in for every limit with on_limit: challenge, and for those of their name; a send that meets one of them is denied. Left out, where something challenges: 5 per 30m by number and 10 per 10m by client."},
 		{"delays", delays(&p.Delays), "", "Waits between the sends of one purpose that grow with each."},
 		{"spend", spends(&p.Spend), "", "Budgets of money per key in any window."},
 		{"detect", object(detectFields(&p.Detect)), "{}", "What looks like abuse, and what is done about it."},
@@ -102,7 +105,7 @@ func limits(dst *[]Limit, start func(name string) (Limit, bool)) value {
 			return
 		}
 		for i, item := range n.Content {
-			l, whole := start(nameIn(item))
+			l, whole := start(wordIn(item, "name"))
 			l.path = element(path, i)
 			d.object(item, l.path, limitFields(&l), whole)
 			*dst = append(*dst, l)
@@ -110,10 +113,10 @@ func limits(dst *[]Limit, start func(name string) (Limit, bool)) value {
 	}}
 }
 
-// nameIn is the name that a mapping writes, before the mapping is read.
-func nameIn(n *yaml.Node) string {
+// wordIn is what a mapping writes for a key, before the mapping is read.
+func wordIn(n *yaml.Node, key string) string {
 	for i := 0; n.Kind == yaml.MappingNode && i+1 < len(n.Content); i += 2 {
-		if n.Content[i].Value == "name" {
+		if n.Content[i].Value == key {
 			return n.Content[i+1].Value
 		}
 	}

@@ -17,7 +17,7 @@ func delays(dst *[]Delay) value {
 	v := mapOf(&written, ".PURPOSE", func(text string) error { return purpose(new(string)).check(text) },
 		func(name string, y *Delay) value {
 			*y = Delay{Purpose: name, path: "delays." + name}
-			return object(delayFields(y))
+			return delay(y)
 		})
 	read := v.read
 	v.read = func(d *decoder, n *yaml.Node, path string) {
@@ -32,6 +32,7 @@ func delays(dst *[]Delay) value {
 func delayFields(y *Delay) []field {
 	b := &y.Backoff
 	return []field{
+		{"preset", choice(&y.Preset, presetNames()...), "", "The shape that somebody else's codes have; see docs/otp.md for the sources. What is written beside it differs from it."},
 		{"by", by(&y.By), "number", "Whose sends are spread: one part of a key, or a list for a combination."},
 		{"free", integer(&b.Free, 0, 100), "2", "How many sends are not delayed."},
 		{"base", duration(&b.Base, limiter.MinWindow, limiter.MaxWindow), "60s", "The first wait."},
@@ -168,6 +169,27 @@ func otpFields(p *Policy) []field {
 			{"for", duration(&p.OTP.KnownGoodFor, time.Minute, limiter.MaxWindow), "30d", "How long a number is known good after it verified."},
 			{"limits", sameAs("limits[]", limits(&p.Limits, start)), "", "Limits of known-good numbers. One with the name of a limit takes its place and differs in what is written; on_limit is challenge unless written."},
 		}), "{}", "Numbers that verified recently have a budget of their own, so that a stranger cannot lock the owner out."},
+		{"verify", object(verifyFields(&p.OTP.Verify)), "{}", "How many codes may be entered; see CheckVerify."},
+	}
+}
+
+func verifyFields(v *Verify) []field {
+	b := &v.Number
+	return []field{
+		{"codes", integer(&v.Codes, 1, limiter.MaxExact), "5", "How many wrong codes may be entered for one OTP."},
+		{"consecutive", integer(&v.Consecutive, 2, 100), "100", "How many wrong codes may follow one another for a number, over all its OTPs. Half of them are kept for users who passed a challenge."},
+		{"number", object([]field{
+			{"free", integer(&b.Free, 0, 49), "5", "How many wrong codes are not delayed."},
+			{"base", duration(&b.Base, limiter.MinWindow, limiter.MaxWindow), "30s", "The first wait."},
+			{"factor", factor(&b.Factor, 1, 100), "2", "How much longer each wait is than the one before."},
+			{"max", duration(&b.Max, limiter.MinWindow, limiter.MaxWindow), "1h", "The longest wait. Not shorter than base."},
+			{"forget_after", duration(&b.ForgetAfter, time.Second, limiter.MaxWindow), "366d", "Quiet for so long after its wait, a number starts again. The limit on consecutive wrong codes is only as good as this is long."},
+			{"jitter", percent(&b.Jitter, 0, 0.5), "10%", "Each wait is longer or shorter by up to this share of itself."},
+		}), "{}", "The wait between wrong codes for a number."},
+		{"client", object([]field{
+			{"limit", integer(&v.ClientN, 1, limiter.MaxN), "60", "How many codes one client may enter, right ones too."},
+			{"window", duration(&v.ClientWindow, limiter.MinWindow, limiter.MaxWindow), "10m", "The length of the window."},
+		}), "{}", "A client that enters more is challenged."},
 	}
 }
 
@@ -215,14 +237,14 @@ func accountFields(p *Policy, name string, a *Account) []field {
 func (p *Policy) startFrom(name string, scope Limit) (Limit, bool) {
 	for i := range p.Limits {
 		l := &p.Limits[i]
-		if l.Account != "" || l.KnownGood {
-			break // the limits of everyone are read first
+		if l.Account != "" || l.KnownGood || l.AfterChallenge {
+			continue
 		}
 		if l.Name != name {
 			continue
 		}
 		base := *l
-		base.Account, base.KnownGood = scope.Account, scope.KnownGood
+		base.Account, base.KnownGood, base.AfterChallenge = scope.Account, scope.KnownGood, scope.AfterChallenge
 		if scope.OnLimit != "" {
 			base.OnLimit = scope.OnLimit
 		}

@@ -10,7 +10,9 @@ import (
 // Delay is a wait between the sends of one purpose that grows with each.
 type Delay struct {
 	// Purpose is the sends it is for, and its name: "otp", "transactional" or "marketing".
-	Purpose     string
+	Purpose string
+	// Preset names the shape that Backoff started from; "" for none.
+	Preset      string `json:",omitempty"`
 	By          []Part
 	Backoff     limiter.Backoff
 	OnLimit     Action // Deny or Challenge
@@ -159,4 +161,19 @@ type OTP struct {
 	OutcomeTimeout time.Duration
 	// KnownGoodFor is how long a number is known good after it verified. Its limits are those with KnownGood set.
 	KnownGoodFor time.Duration
+	Verify       Verify
+}
+
+// Verify is how the entering of codes is guarded. The numbers are those of NIST SP 800-63B-4, 3.2.2: at most 100 consecutive
+// failures, waits from 30 seconds up to an hour, and what came before a success is disregarded.
+type Verify struct {
+	// Codes is how many wrong codes one OTP takes.
+	Codes int64
+	// Consecutive is how many wrong codes may follow one another for a number. Half of them are for users who passed a challenge.
+	Consecutive int
+	// Number is the wait between wrong codes for a number.
+	Number limiter.Backoff
+	// ClientN is how many codes one client may enter in any ClientWindow, right ones too; then it is challenged.
+	ClientN      int64
+	ClientWindow time.Duration
 }
