@@ -13,7 +13,10 @@ import (
 
 // Listen opens host:port or unix:/path. A unix socket is made with mode 0660; a socket file that was left behind is
 // replaced, but only if nobody answers on it and only if it is a socket.
-func Listen(addr string) (net.Listener, error) {
+func Listen(addr string) (net.Listener, error) { return ListenMode(addr, 0o660) }
+
+// ListenMode is Listen with another mode for a unix socket. Who may write to it may connect.
+func ListenMode(addr string, mode fs.FileMode) (net.Listener, error) {
 	path, unix := strings.CutPrefix(addr, "unix:")
 	if !unix {
 		if _, _, err := net.SplitHostPort(addr); err != nil {
@@ -43,7 +46,7 @@ func Listen(addr string) (net.Listener, error) {
 		return nil, fmt.Errorf("listen on %s: %w", addr, cause(err))
 	}
 	// Until this line the umask decides, which is stricter for everyone but the owner: connecting needs write permission.
-	if err := os.Chmod(path, 0o660); err != nil {
+	if err := os.Chmod(path, mode); err != nil {
 		l.Close()
 		return nil, fmt.Errorf("listen on %s: %w", addr, err)
 	}

@@ -31,6 +31,8 @@ type Options struct {
 	Identity *identity.Book
 	// TLS is for TCP listeners. Default none. The server reads its files again when they change.
 	TLS *TLS
+	// OpenToAll lets callers without an identity in from other machines too, where nobody is asked for one.
+	OpenToAll bool
 	// GRPC and HTTP are where it listens; either may be nil. Serve closes them.
 	GRPC, HTTP net.Listener
 	// MaxInFlight is how many calls may be answered at a time, and how many streams may be open. Default 4096.
@@ -65,7 +67,7 @@ func New(o Options) (*Server, error) {
 	if o.Identity == nil {
 		o.Identity = identity.New(identity.Options{})
 	}
-	s := &Server{options: o, service: &service{gate: o.Gate, log: o.Log, doorman: &doorman{book: o.Identity, tls: o.TLS, now: time.Now}}}
+	s := &Server{options: o, service: &service{gate: o.Gate, log: o.Log, doorman: &doorman{book: o.Identity, tls: o.TLS, openToAll: o.OpenToAll, now: time.Now}}}
 	s.service.inFlight.max = o.MaxInFlight
 	s.service.metrics = newMetrics(o.Version, o.Gate, o.Store, func() float64 { return float64(s.service.inFlight.now.Load()) })
 	s.grpc = newGRPC(s.service, o.MaxInFlight, transportOf(o.GRPC, o.TLS))

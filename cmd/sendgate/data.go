@@ -33,7 +33,9 @@ func readSecret(file, dir string) ([]byte, error) {
 	}
 	secret, err := os.ReadFile(file)
 	if made && errors.Is(err, fs.ErrNotExist) {
-		if err := makeSecret(file); err != nil {
+		fresh := make([]byte, gate.SecretSize)
+		rand.Read(fresh)
+		if err := makeFile(file, fresh); err != nil {
 			return nil, fmt.Errorf("make the secret %s: %w", file, reason(err))
 		}
 		secret, err = os.ReadFile(file)
@@ -48,16 +50,14 @@ func readSecret(file, dir string) ([]byte, error) {
 	return secret, nil
 }
 
-// makeSecret puts a whole secret there or none. If another process was first, its secret stays.
-func makeSecret(file string) error {
-	tmp, err := os.CreateTemp(filepath.Dir(file), ".secret-*") // mode 0600
+// makeFile puts a whole file there or none, which only its owner may read. If another process was first, its file stays.
+func makeFile(file string, content []byte) error {
+	tmp, err := os.CreateTemp(filepath.Dir(file), ".new-*") // mode 0600
 	if err != nil {
 		return err
 	}
 	defer os.Remove(tmp.Name())
-	secret := make([]byte, gate.SecretSize)
-	rand.Read(secret)
-	_, err = tmp.Write(secret)
+	_, err = tmp.Write(content)
 	err = errors.Join(err, tmp.Sync(), tmp.Close())
 	if err != nil {
 		return err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net"
 	"os"
@@ -15,6 +16,8 @@ import (
 	"time"
 
 	"github.com/sendgate/sendgate/gate"
+	"github.com/sendgate/sendgate/internal/lists"
+	"github.com/sendgate/sendgate/internal/phone"
 	"github.com/sendgate/sendgate/limiter"
 	"github.com/sendgate/sendgate/policy"
 	"github.com/sendgate/sendgate/server"
@@ -31,8 +34,9 @@ type serveCommand struct {
 	SecretFile  string        `help:"File of 32 secret bytes. Default: secret in the data directory, made at the first start." placeholder:"FILE" env:"SENDGATE_SECRET_FILE"`
 	MaxInFlight int64         `help:"Calls answered at a time; more are refused with RESOURCE_EXHAUSTED (${default})." placeholder:"N" default:"4096" env:"SENDGATE_MAX_IN_FLIGHT"`
 	Drain       time.Duration `help:"How long calls in flight may take to finish at the end (${default})." placeholder:"TIME" default:"10s" env:"SENDGATE_DRAIN"`
-	LogLevel    slog.Level    `help:"debug, info, warn or error (${default})." placeholder:"LEVEL" default:"info" env:"SENDGATE_LOG_LEVEL"`
-	LogFormat   string        `help:"text, json, or auto: json unless it is a terminal (${default})." placeholder:"FORMAT" enum:"auto,text,json" default:"auto" env:"SENDGATE_LOG_FORMAT"`
+	identityFlags
+	LogLevel  slog.Level `help:"debug, info, warn or error (${default})." placeholder:"LEVEL" default:"info" env:"SENDGATE_LOG_LEVEL"`
+	LogFormat string     `help:"text, json, or auto: json unless it is a terminal (${default})." placeholder:"FORMAT" enum:"auto,text,json" default:"auto" env:"SENDGATE_LOG_FORMAT"`
 }
 
 // Help is what `sendgate serve --help` says below its first line.
@@ -55,7 +59,7 @@ func (c *serveCommand) Validate() error {
 	case c.Drain <= 0:
 		return fmt.Errorf("--drain %s: must be more than 0, such as 10s", c.Drain)
 	}
-	return nil
+	return c.identityFlags.validate()
 }
 
 // heapPercent lets the heap grow to so many per cent of what lives in it before a collection: what lives is small, the counters
@@ -82,14 +86,23 @@ func (c *serveCommand) Run(s *streams) error {
 	if err != nil {
 		return err
 	}
+	book, tls, err := c.identityFlags.open(c.Data, p)
+	if err != nil {
+		return err
+	}
 	store, err := limiter.Open(limiter.Options{Path: c.table(), Size: int64(c.TableSize), Secret: secret})
 	if err != nil {
 		return fmt.Errorf("counters %s: %w", c.table(), err)
 	}
 	defer store.Close()
+	live, err := lists.Open(filepath.Join(c.Data, "lists"), secret)
+	if err != nil {
+		return err
+	}
+	defer live.Close()
 
 	clock := server.NewClock(store.Newest())
-	g, err := gate.New(ctx, gate.Options{Policy: p, Store: store, Clock: clock.Now, Secret: secret, Observers: []gate.Observer{server.NewDenialLog(log)}})
+	g, err := gate.New(ctx, gate.Options{Policy: p, Store: store, Lists: live, Clock: clock.Now, Secret: secret, Observers: []gate.Observer{server.NewDenialLog(log)}})
 	if err != nil {
 		return err
 	}
@@ -99,7 +112,11 @@ func (c *serveCommand) Run(s *streams) error {
 	if err != nil {
 		return err
 	}
+	if err := c.refuse(book, grpc, http); err != nil {
+		return errors.Join(err, closeAll(grpc, http))
+	}
 	srv, err := server.New(server.Options{
+		Identity: book, TLS: tls, OpenToAll: c.InsecureListen,
 		Gate: g, Store: store, Log: log, Version: buildVersion(), GRPC: grpc, HTTP: http, MaxInFlight: c.MaxInFlight, Drain: c.Drain,
 	})
 	if err != nil {
@@ -108,6 +125,11 @@ func (c *serveCommand) Run(s *streams) error {
 	go clock.Watch(ctx, log, 10*time.Second)
 	go refuseReload(ctx, log)
 	c.announce(log, p, store.Stats(), grpc, http)
+	c.identityFlags.announce(log, book, tls, grpc, http)
+	for _, note := range live.Notes() {
+		log.Warn("lists", "note", note)
+	}
+	phone.Warm() // before it is ready: else the first number of each country waits
 	if err := srv.Serve(ctx); err != nil {
 		return err
 	}
@@ -128,10 +150,10 @@ func tableSize(path string) size {
 }
 
 func (c *serveCommand) listen() (grpc, http net.Listener, err error) {
-	if grpc, err = server.Listen(c.GRPC); err != nil || c.HTTP == "off" {
+	if grpc, err = server.ListenMode(c.GRPC, fs.FileMode(c.SocketMode)); err != nil || c.HTTP == "off" {
 		return grpc, nil, err
 	}
-	if http, err = server.Listen(c.HTTP); err != nil {
+	if http, err = server.ListenMode(c.HTTP, fs.FileMode(c.SocketMode)); err != nil {
 		return nil, nil, errors.Join(err, grpc.Close())
 	}
 	return grpc, http, nil
@@ -154,10 +176,16 @@ func (c *serveCommand) announce(log *slog.Logger, p *policy.Policy, stats limite
 			continue
 		}
 		log.Info("listening", "surface", [...]string{"grpc", "http"}[i], "addr", address(l))
-		if tcp, ok := l.Addr().(*net.TCPAddr); ok && !tcp.IP.IsLoopback() {
-			log.Warn("callers are not asked who they are: everyone who reaches this port may check and spend", "addr", address(l))
+	}
+}
+
+func closeAll(listeners ...net.Listener) (err error) {
+	for _, l := range listeners {
+		if l != nil {
+			err = errors.Join(err, l.Close())
 		}
 	}
+	return err
 }
 
 // address is what a client would dial.
@@ -178,7 +206,6 @@ func notInForce(p *policy.Policy) []string {
 		{"delays", len(p.Delays) > 0},
 		{"spend", len(p.Spend) > 0},
 		{"detect", p.Detect.Level != policy.LevelOff},
-		{"the keys and addresses of accounts", len(p.Accounts) > 0},
 	} {
 		if part.used {
 			parts = append(parts, part.name)
