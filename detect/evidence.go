@@ -47,6 +47,9 @@ type ending struct {
 
 // judge adds the end of a session to all it is evidence about. The session's row is locked.
 func (e *Engine) judge(s *session, ok bool, now tick) {
+	k := e.keysOf(s.number, s.net())
+	ranged := s.state&sessionRanged != 0 && s.state&sessionKnown == 0
+	e.fetch(&k, ranged)
 	c := &e.countries[s.country%countries]
 	c.mu.Lock()
 	if s.class != knownStrange {
@@ -63,15 +66,8 @@ func (e *Engine) judge(s *session, ok bool, now tick) {
 		end.evidence = min(float64(s.fail), fail)
 		s.fail = float32(end.evidence)
 	}
-	k := e.keysOf(s.number, s.net())
-	if s.state&sessionKnown == 0 {
-		for _, h := range k.ranges {
-			e.ranges.fetch(h)
-		}
-	}
-	e.addresses.fetch(k.address)
-	e.addresses.fetch(k.addrBlock)
-	if s.state&sessionRanged != 0 && s.state&sessionKnown == 0 {
+	e.fetchCells(&k, ranged)
+	if ranged {
 		e.judgeRanges(&end, &k)
 	}
 	// Residential proxies share blocks with people: what a range explains is not held against the address.

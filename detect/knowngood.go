@@ -1,6 +1,9 @@
 package detect
 
-import "sync/atomic"
+import (
+	"sync/atomic"
+	"unsafe"
+)
 
 // bloom remembers which numbers verified after their cells have made room: two generations of 512-bit lines, seven bits a
 // number. A generation lasts 15 to 30 days, or until it is so full that one stranger in a hundred would pass for known.
@@ -19,6 +22,13 @@ func (b *bloom) line(gen uint32, h uint64) []uint64 {
 
 // bits are seven places in a line of 512, from the upper half of a second mix.
 func bloomBits(h uint64) uint64 { return (h ^ h>>29) * 0xbf58476d1ce4e5b9 }
+
+// fetch asks for the lines of a number.
+func (b *bloom) fetch(h uint64) {
+	for gen := range uint32(2) {
+		prefetch(unsafe.Pointer(&b.line(gen, h)[0]))
+	}
+}
 
 func (b *bloom) has(h uint64) bool {
 	for gen := range uint32(2) {

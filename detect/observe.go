@@ -51,7 +51,12 @@ func (e *Engine) Observe(s *Send) Result {
 	o := observation{e: e, p: p, s: s, now: now, level: level, net: networkOf(s.Client)}
 	o.keys = e.keysOf(s.Number, o.net)
 	h := e.hash(aboutNumber, s.Number)
-	o.fetch(h)
+	e.numbers.fetch(h)
+	e.known.fetch(h)
+	e.fetch(&o.keys, true)
+	if s.ID != 0 {
+		prefetch(unsafe.Pointer(&e.ids.lines[e.ids.at(e.hash(aboutSend, s.ID)|1)]))
+	}
 	e.judgeDue(now)
 	l := e.numbers.lock(h)
 	o.number(h)
@@ -60,36 +65,28 @@ func (e *Engine) Observe(s *Send) Result {
 	return o.res
 }
 
-// fetch asks for the lines in front of all the buckets the send will look into.
-func (o *observation) fetch(h uint64) {
-	e := o.e
-	e.numbers.fetch(h)
-	for _, h := range o.keys.ranges {
-		e.ranges.fetch(h)
+// fetch asks for the lines in front of the buckets that a session is evidence in.
+func (e *Engine) fetch(k *keys, ranges bool) {
+	if ranges {
+		for _, h := range k.ranges {
+			e.ranges.fetch(h)
+		}
 	}
-	if o.net.set {
-		e.addresses.fetch(o.keys.address)
-		e.addresses.fetch(o.keys.addrBlock)
-		e.origins.fetch(o.keys.origin)
-	}
-	if o.s.ID != 0 {
-		prefetch(unsafe.Pointer(&e.ids.lines[e.ids.at(e.hash(aboutSend, o.s.ID)|1)]))
-	}
+	e.addresses.fetch(k.address)
+	e.addresses.fetch(k.addrBlock)
+	e.origins.fetch(k.origin)
 }
 
 // fetchCells asks for the cells themselves.
-func (o *observation) fetchCells(ranges bool) {
-	e := o.e
+func (e *Engine) fetchCells(k *keys, ranges bool) {
 	if ranges {
-		for _, h := range o.keys.ranges {
+		for _, h := range k.ranges {
 			e.ranges.fetchCell(h)
 		}
 	}
-	if o.net.set {
-		e.addresses.fetchCell(o.keys.address)
-		e.addresses.fetchCell(o.keys.addrBlock)
-		e.origins.fetchCell(o.keys.origin)
-	}
+	e.addresses.fetchCell(k.address)
+	e.addresses.fetchCell(k.addrBlock)
+	e.origins.fetchCell(k.origin)
 }
 
 // number runs the detectors in order. The number's stripe is locked.
@@ -107,7 +104,7 @@ func (o *observation) number(h uint64) {
 		}
 	}
 	known := n.verified > 0
-	o.fetchCells(!known)
+	e.fetchCells(&o.keys, !known)
 	o.country(n)
 	n.fade(now)
 	origin := fingerprint(o.keys.addrBlock)

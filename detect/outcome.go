@@ -16,10 +16,15 @@ func (e *Engine) Outcome(at int64, id uint64, what OutcomeKind) bool {
 		return false
 	}
 	number, country := row.number, row.country
+	k := e.keysOf(number, row.net())
 	l.Unlock()
 
 	switch what {
 	case Verified:
+		h := e.hash(aboutNumber, number)
+		e.numbers.fetch(h)
+		e.known.fetch(h)
+		e.fetch(&k, true)
 		e.verified(number, send, now)
 	case Failed:
 		h := e.hash(aboutNumber, number)
