@@ -30,7 +30,7 @@ func (l *blocklist) add(b Block, hash uint64, until, now tick) uint32 {
 	l.lastID++
 	b.ID = l.lastID
 	l.alert(b.Since, b.Signal, "")
-	for range l.rows {
+	for range min(len(l.rows), listProbes) {
 		i := l.next
 		if l.next++; l.next == len(l.rows) {
 			l.next = 0
@@ -92,6 +92,9 @@ func (l *blocklist) get(id uint64) (row blockRow, ok bool) {
 	}
 	return blockRow{}, false
 }
+
+// listProbes bounds the search for a free place: a full list must not slow down a busy hour.
+const listProbes = 32
 
 const alertsKept = 1024
 
