@@ -36,6 +36,7 @@ var layers = map[string]int{
 	"limiter/redisstore": 3,
 	"audit":              3,
 	"alert":              3,
+	"internal/replay":    3, // a gate of its own on a log
 	"server":             4,
 	"client":             4,
 	"proto":              0,

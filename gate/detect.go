@@ -115,6 +115,12 @@ func (g *Gate) detectOutcome(id checkID, at time.Time, what detect.OutcomeKind) 
 	return g.detect != nil && g.detect.Outcome(at.UnixNano(), id.sequence, what)
 }
 
+// DetectOutcome tells detection alone what became of the send that a check id names.
+func (g *Gate) DetectOutcome(checkID string, at time.Time, what detect.OutcomeKind) bool {
+	id, err := g.ids.open(checkID)
+	return err == nil && g.detectOutcome(id, at, what)
+}
+
 func kindOf(a detect.Advice) Kind {
 	switch a {
 	case detect.Deny, detect.Delay:

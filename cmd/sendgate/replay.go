@@ -1,0 +1,147 @@
+package main
+
+import (
+	"bufio"
+	"compress/gzip"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"github.com/sendgate/sendgate/internal/replay"
+)
+
+type replayCommand struct {
+	In       string `help:"The log, one JSON object a line; *.gz is unpacked; - for standard input (${default})." placeholder:"LOG" default:"-"`
+	Out      string `help:"Where the verdicts go, one line a send; - for standard output (${default})." placeholder:"FILE" default:"-"`
+	Policy   string `help:"Policy file. Default: the built-in policy." placeholder:"FILE"`
+	Strict   bool   `help:"End at the first line that is no event. Else such lines are counted and passed over."`
+	Progress bool   `help:"Tell progress on standard error, also where it is no terminal."`
+
+	TableSize  size `help:"Memory for counters (${default})." placeholder:"SIZE" default:"256MiB"`
+	DetectSize size `help:"Memory for detection (${default})." placeholder:"SIZE" default:"64MiB"`
+}
+
+// Help is what `sendgate replay --help` says below its first line.
+func (replayCommand) Help() string {
+	return `A line is a send or an outcome; fields that it does not know are ignored:
+
+  {"t":"2026-01-05T00:00:02.597Z","type":"send","id":"a1","msisdn":"+6581237910","ip":"198.51.100.77","account":"acme","endpoint":"login","purpose":"otp"}
+  {"t":"2026-01-05T00:00:07.656Z","type":"outcome","id":"a1","outcome":"verified"}
+
+Each send is answered by a line like {"id":"a1","verdict":"deny","reason":"limit:number-minute","rule":"number-minute","retry_after_ms":42000}, where verdict is allow, flag, challenge or deny. Time is the log's, and the same log gives the same bytes. With --in - each verdict is written before the next line is read.`
+}
+
+// badShown is how many lines that are no events are shown.
+const badShown = 10
+
+func (c *replayCommand) Run(s *streams) (err error) {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	p, err := readPolicy(c.Policy)
+	if err != nil {
+		return err
+	}
+	in, err := openLog(c.In)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	out, closeOut, err := createOut(c.Out, s.out)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, closeOut()) }()
+	r, err := replay.New(ctx, replay.Options{Policy: p, TableSize: int64(c.TableSize), DetectSize: int64(c.DetectSize)})
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+
+	bar := newProgress(s.err, c.Progress, in.size, in.read)
+	bad := 0
+	lines, err := r.Run(ctx, in, out, replay.RunOptions{
+		LineByLine: c.In == "-", Strict: c.Strict, Progress: bar.lines,
+		Bad: func(line int, err error) {
+			if bad++; bad <= badShown {
+				fmt.Fprintf(s.err, "line %d: %v\n", line, err)
+			}
+		},
+	})
+	if err != nil {
+		return err
+	}
+	n := &r.Counts
+	bar.end(lines, fmt.Sprintf("%d sends: %d allowed, %d flagged, %d challenged, %d denied; %d outcomes",
+		n.Sends, n.Allowed, n.Flagged, n.Challenged, n.Denied, n.Outcomes))
+	if bad > 0 {
+		fmt.Fprintf(s.err, "%d of %d lines are no events and were passed over; --strict ends at the first\n", bad, lines)
+	}
+	if n.Invalid > 0 {
+		fmt.Fprintf(s.err, "%d sends would have been refused as invalid; they are answered deny with the reason invalid:FIELD\n", n.Invalid)
+	}
+	return nil
+}
+
+// log is an open log file.
+type log struct {
+	io.Reader
+	file *os.File
+	size int64        // of the file, 0 where nobody knows
+	read func() int64 // how much of the file was read
+}
+
+// Close closes the file.
+func (l *log) Close() error { return l.file.Close() }
+
+func openLog(path string) (*log, error) {
+	if path == "-" {
+		count := &countingReader{r: os.Stdin}
+		return &log{count, os.Stdin, 0, count.read}, nil
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("--in %s: %w", path, reason(err))
+	}
+	count := &countingReader{r: f}
+	l := &log{Reader: count, file: f, read: count.read}
+	if info, err := f.Stat(); err == nil && info.Mode().IsRegular() {
+		l.size = info.Size()
+	}
+	if strings.HasSuffix(path, ".gz") {
+		if l.Reader, err = gzip.NewReader(bufio.NewReaderSize(count, 1<<20)); err != nil {
+			f.Close()
+			return nil, fmt.Errorf("--in %s: %w", path, err)
+		}
+	}
+	return l, nil
+}
+
+type countingReader struct {
+	r io.Reader
+	n int64
+}
+
+func (c *countingReader) Read(b []byte) (int, error) {
+	n, err := c.r.Read(b)
+	c.n += int64(n)
+	return n, err
+}
+
+func (c *countingReader) read() int64 { return c.n }
+
+// createOut opens where a command writes; - is standard output. What was written is complete when the function it returns says so.
+func createOut(path string, stdout io.Writer) (io.Writer, func() error, error) {
+	if path == "-" {
+		return stdout, func() error { return nil }, nil
+	}
+	f, err := os.Create(path)
+	if err != nil {
+		return nil, nil, fmt.Errorf("--out %s: %w", path, reason(err))
+	}
+	return f, f.Close, nil
+}

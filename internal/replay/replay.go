@@ -1,0 +1,181 @@
+package replay
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/sendgate/sendgate/detect"
+	"github.com/sendgate/sendgate/gate"
+	"github.com/sendgate/sendgate/limiter"
+	"github.com/sendgate/sendgate/policy"
+)
+
+// Options of New.
+type Options struct {
+	// Policy judges. Default policy.Default().
+	Policy *policy.Policy
+	// TableSize is the memory for counters, in bytes. Default 256 MiB, of which only what is used is touched.
+	TableSize int64
+	// DetectSize is the memory of detection, in bytes. Default detect.DefaultSize.
+	DetectSize int64
+}
+
+// Replayer judges one log, line by line. It belongs to one goroutine.
+type Replayer struct {
+	gate   *gate.Gate
+	store  limiter.Store
+	detect *detect.Engine
+	now    time.Time
+	event  event
+	sent   *sent
+	words  map[string]string
+	Counts Counts
+}
+
+// Counts of a replay.
+type Counts struct {
+	Sends, Outcomes int
+	// Unheard outcomes are of sends that were denied, are not in the log, or are forgotten.
+	Unheard int
+	// Invalid sends are those that the sidecar would have refused to judge, such as an impossible number.
+	Invalid int
+	// By verdict word.
+	Allowed, Flagged, Challenged, Denied int
+}
+
+// New makes a replayer. Close frees its memory.
+func New(ctx context.Context, o Options) (*Replayer, error) {
+	r := &Replayer{now: time.Unix(0, 0), sent: newSent(), words: make(map[string]string)}
+	store, err := limiter.Open(limiter.Options{Size: o.TableSize})
+	if err != nil {
+		return nil, err
+	}
+	r.store = store
+	if r.detect, err = detect.New(detect.Options{Size: o.DetectSize, Seed: 1}); err != nil {
+		return nil, errors.Join(err, r.Close())
+	}
+	r.gate, err = gate.New(ctx, gate.Options{Policy: o.Policy, Store: repeatable{store}, Detect: r.detect,
+		Clock: func() time.Time { return r.now }, Secret: make([]byte, gate.SecretSize)})
+	if err != nil {
+		return nil, errors.Join(err, r.Close())
+	}
+	return r, nil
+}
+
+// Close frees the memory.
+func (r *Replayer) Close() error {
+	var err error
+	if r.gate != nil {
+		r.gate.Close()
+	}
+	if r.detect != nil {
+		err = r.detect.Close()
+	}
+	return errors.Join(err, r.store.Close())
+}
+
+// Detect is the engine, for what it saw.
+func (r *Replayer) Detect() *detect.Engine { return r.detect }
+
+// LineError is returned for a line that is no event. It does not repeat the line.
+type LineError struct{ Err error }
+
+func (e *LineError) Error() string { return e.Err.Error() }
+
+// Unwrap returns what is wrong.
+func (e *LineError) Unwrap() error { return e.Err }
+
+// Line judges a line and appends the verdict line to out where it was a send. A *LineError is about the line alone; after any
+// other error the replayer is of no use.
+func (r *Replayer) Line(ctx context.Context, line, out []byte) ([]byte, error) {
+	e := &r.event
+	if err := e.parse(line); err != nil {
+		return out, &LineError{err}
+	}
+	if e.at.After(r.now) {
+		r.now = e.at
+	}
+	if string(e.kind) == "outcome" {
+		return out, r.outcome(e)
+	}
+	return r.send(ctx, e, out)
+}
+
+func (r *Replayer) outcome(e *event) error {
+	what, ok := detect.ParseOutcome(string(e.outcome))
+	if !ok {
+		return &LineError{errors.New("outcome: write verified, failed, expired, delivered, undelivered or not_sent")}
+	}
+	r.Counts.Outcomes++
+	id := r.sent.find(hash(e.id))
+	if id == "" || !r.gate.DetectOutcome(id, r.now, what) {
+		r.Counts.Unheard++
+	}
+	return nil
+}
+
+func (r *Replayer) send(ctx context.Context, e *event, out []byte) ([]byte, error) {
+	r.Counts.Sends++
+	v, err := r.gate.Check(ctx, &gate.Request{
+		Number: string(e.number), ClientAddress: string(e.client), Account: r.word(e.account), Subaccount: r.word(e.subaccount),
+		Endpoint: r.word(e.endpoint), Channel: r.word(e.channel), Purpose: r.word(e.purpose), Cost: e.cost,
+		ChallengePassed: e.challengePassed, Caller: gate.Caller{Trusted: true},
+	})
+	var invalid *gate.InvalidError
+	switch {
+	case errors.As(err, &invalid):
+		r.Counts.Invalid++
+		v = gate.Verdict{Kind: gate.Deny, Reason: "invalid:" + invalid.Violations[0].Field}
+	case err != nil:
+		return out, fmt.Errorf("judge a send: %w", err)
+	}
+	if v.Kind == gate.Deny {
+		r.sent.drop(hash(e.id))
+	} else {
+		r.sent.add(hash(e.id), v.CheckID)
+	}
+	return r.write(out, e.id, &v), nil
+}
+
+// write appends the line of a verdict.
+func (r *Replayer) write(out, id []byte, v *gate.Verdict) []byte {
+	verdict, rule := "allow", ""
+	c := &r.Counts
+	switch {
+	case v.Kind == gate.Deny:
+		verdict, rule = "deny", v.Rule
+		c.Denied++
+	case v.Kind == gate.Challenge:
+		verdict, rule = "challenge", v.Rule
+		c.Challenged++
+	case strings.HasPrefix(v.Reason, "detect:"):
+		verdict = "flag"
+		c.Flagged++
+	default:
+		c.Allowed++
+	}
+	out = appendText(append(out, `{"id":`...), string(id))
+	out = append(append(append(out, `,"verdict":"`...), verdict...), `","reason":`...)
+	out = appendText(out, v.Reason)
+	out = appendText(append(out, `,"rule":`...), rule)
+	out = append(out, `,"retry_after_ms":`...)
+	out = strconv.AppendInt(out, int64((v.RetryAfter+time.Millisecond-1)/time.Millisecond), 10)
+	return append(out, "}\n"...)
+}
+
+// word returns one string for all equal texts, so that the few names a log repeats are not allocated again and again.
+func (r *Replayer) word(b []byte) string {
+	if w, ok := r.words[string(b)]; ok {
+		return w
+	}
+	if len(r.words) >= 4096 {
+		clear(r.words)
+	}
+	w := string(b)
+	r.words[w] = w
+	return w
+}
