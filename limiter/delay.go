@@ -39,8 +39,8 @@ func (t *Table) delayState(r *tableRule, w uint64, lo int64) delayState {
 // and a count.
 func (r *tableRule) wait(k Key, n int64) int64 {
 	w := r.waits[n]
-	if r.jitter == 0 || w == 0 {
-		return w
+	if r.jitter == 0 || w == 0 || w > r.longest {
+		return w // beyond the longest is a stop
 	}
 	var b [16]byte
 	for i := range 8 {
@@ -48,7 +48,7 @@ func (r *tableRule) wait(k Key, n int64) int64 {
 		b[8+i] = byte(n >> (8 * i))
 	}
 	unit := float64(xxhash.Sum64(b[:])>>11)/(1<<52) - 1 // [-1, 1)
-	return max(1, min(r.waits[maxCounted], w+int64(float64(w)*r.jitter*unit)))
+	return max(1, min(r.longest, w+int64(float64(w)*r.jitter*unit)))
 }
 
 func (t *Table) judgeDelay(r *tableRule, k Key, slot, lo int64) (outcome, int64) {
@@ -103,6 +103,26 @@ func (t *Table) claimDelay(r *tableRule, k Key, slot int64, at reading, last boo
 				l.add(entry{word: slot + r.off, old: old, now: next, amount: wholeWord})
 			}
 			return claimed, 0
+		}
+	}
+}
+
+// insist counts a charge that came too early: the wait begins anew, one step longer, and is never cut short. It returns when
+// that ends.
+func (t *Table) insist(r *tableRule, k Key, at reading) int64 {
+	slot := t.find(&r.place, k)
+	if slot == 0 {
+		return at.lo
+	}
+	for p := &t.mem[slot+r.off]; ; {
+		w := load(p)
+		s := t.delayState(r, w, at.lo)
+		if s.open || s.until <= at.lo || isVacant(w) || load(&t.mem[slot]) != tagOf(k, r.bank) {
+			return at.lo // the refusal was about another state than the one that is there now
+		}
+		n := min(s.count+1, maxCounted)
+		if end := max(s.until, at.hi+r.wait(k, n)); cas(p, w, uint64(n)<<untilBits|uint64(end)) {
+			return end
 		}
 	}
 }

@@ -65,6 +65,11 @@ type Backoff struct {
 	Max         time.Duration // Base to MaxWindow
 	ForgetAfter time.Duration // 1s to MaxWindow
 	Jitter      float64       // 0 to 0.5; deterministic by key and count
+	// Stop is how many charges are the last: the wait after it is MaxWindow, and only Reset ends it. 0 to 127; 0 for none.
+	Stop int
+	// Insist counts a charge that comes before its time, when it is the only one of its Take: it is refused all the same, and the
+	// wait begins anew, one step longer.
+	Insist bool
 }
 
 // Rule is a defined limit. It is immutable and safe for concurrent use; it belongs to the store that made it.

@@ -283,6 +283,9 @@ func (l Limit) validate() error {
 		if !(b.Jitter >= 0 && b.Jitter <= 0.5) {
 			return bad("jitter %v: must be 0 to 0.5", b.Jitter)
 		}
+		if b.Stop < 0 || b.Stop > maxCounted {
+			return bad("stop %d: must be 0 to %d", b.Stop, maxCounted)
+		}
 		for _, err := range []error{
 			span("max", b.Max, MinWindow, MaxWindow),
 			span("base", b.Base, MinWindow, b.Max),
@@ -305,6 +308,9 @@ func (b Backoff) delayTable() []int64 {
 	top := float64(micros(b.Max))
 	for n := b.Free + 1; n <= maxCounted; n++ {
 		waits[n] = int64(math.Min(top, float64(micros(b.Base))*math.Pow(b.Factor, float64(n-b.Free-1))))
+	}
+	for n := b.Stop; n > 0 && n <= maxCounted; n++ {
+		waits[n] = micros(MaxWindow)
 	}
 	return waits
 }

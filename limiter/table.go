@@ -121,6 +121,8 @@ type tableRule struct {
 	drain      *tableRule // the place it had before, only for its words
 	drainUntil int64
 	waits      []int64
+	longest    int64 // wait before a stop
+	insists    bool
 	forget     int64
 	jitter     float64
 	failOpen   bool
@@ -302,6 +304,7 @@ func (t *Table) rule(l Limit, r *record, rank int) *tableRule {
 	tr.owner, tr.rank, tr.n, tr.failOpen, tr.span = t, rank, l.N, l.FailOpen, micros(l.Window)
 	if r.Form == delay {
 		tr.waits, tr.forget, tr.jitter = l.Backoff.delayTable(), micros(l.Backoff.ForgetAfter), l.Backoff.Jitter
+		tr.longest, tr.insists = micros(l.Backoff.Max), l.Backoff.Insist
 	}
 	return tr
 }

@@ -96,6 +96,10 @@ func (t *Table) take(now time.Time, at reading, charges []Charge) (Decision, err
 		case denied:
 			t.undo(&l, 0, at.lo)
 			d.At = decided
+			if c := &charges[0]; len(charges) == 1 && c.Rule.table.insists && !d.Full {
+				end := t.insist(c.Rule.table, c.Key, at)
+				d.RetryAfter = max(d.RetryAfter, time.Duration(end-at.lo)*time.Microsecond)
+			}
 			// The caller waits from its own reading, which a key that has seen a later one did not use.
 			d.RetryAfter += time.Duration(at.lo-first) * time.Microsecond
 			return d, nil

@@ -118,6 +118,53 @@ func testDelay(t *testing.T, s Suite) {
 		}
 	})
 
+	t.Run("stop", func(t *testing.T) {
+		c := newCaller(t, s)
+		r := c.define(limiter.Limit{Name: "d", Group: "g", Kind: limiter.Delay,
+			Backoff: limiter.Backoff{Free: 2, Base: time.Second, Factor: 2, Max: time.Minute, ForgetAfter: 24 * time.Hour, Jitter: 0.1, Stop: 10}})[0]
+		k, now := c.key("k"), start
+		for range 9 {
+			c.allow(now, charge(r, k, 0))
+			wait := c.peek(now, charge(r, k, 0)).RetryAfter
+			if wait > time.Minute {
+				t.Fatalf("wait %v, want at most a minute", wait)
+			}
+			now = now.Add(wait)
+		}
+		d := c.allow(now, charge(r, k, 0))
+		if d := c.deny(now, charge(r, k, 0)); d.RetryAfter != limiter.MaxWindow {
+			t.Fatalf("after the last charge: wait %v, want %v", d.RetryAfter, limiter.MaxWindow)
+		}
+		c.refund(d.At, charge(r, k, 0)) // the last was not one
+		c.holds(now, r, k, 9)
+		c.allow(now, charge(r, k, 0))
+		c.deny(now.Add(limiter.MaxWindow-us), charge(r, k, 0))
+		c.reset(now, r, k)
+		c.allow(now, charge(r, k, 0))
+		c.allow(now, charge(r, k, 0))
+	})
+
+	t.Run("insist", func(t *testing.T) {
+		c := newCaller(t, s)
+		rules := c.define(limiter.Limit{Name: "d", Group: "g", Kind: limiter.Delay,
+			Backoff: limiter.Backoff{Base: time.Minute, Factor: 2, Max: time.Hour, ForgetAfter: time.Hour, Insist: true}},
+			limiter.Limit{Name: "other", Group: "g", N: 5, Window: time.Minute})
+		r, k := rules[0], c.key("k")
+		c.allow(start, charge(r, k, 0))
+		c.deny(start.Add(time.Second), charge(r, k, 0), charge(rules[1], k, 1)) // not alone: nothing is counted
+		c.holds(start.Add(time.Second), r, k, 1)
+		for i, wait := range []time.Duration{2, 4, 8} {
+			now := start.Add(time.Duration(10*(i+1)) * time.Second)
+			if d := c.deny(now, charge(r, k, 0)); d.RetryAfter != wait*time.Minute {
+				t.Fatalf("early charge %d: wait %v, want %v", i+1, d.RetryAfter, wait*time.Minute)
+			}
+			c.holds(now, r, k, int64(i+2))
+		}
+		now := start.Add(30*time.Second + 8*time.Minute)
+		c.allow(now, charge(r, k, 0), charge(rules[1], k, 1))
+		c.holds(now, r, k, 5)
+	})
+
 	t.Run("random histories", func(t *testing.T) {
 		rnd := rand.New(rand.NewPCG(3, 4))
 		for i := range s.steps(60) {
