@@ -90,9 +90,16 @@ func (t *Table) claimDelay(r *tableRule, k Key, slot int64, at reading, last boo
 			continue
 		}
 		n := min(s.count+1, maxCounted)
-		next := uint64(n)<<untilBits | uint64(at.hi+r.wait(k, n))
-		if !last {
+		wait, kind := r.wait(k, n), int64(wholeWord)
+		next := uint64(n)<<untilBits | uint64(at.hi+wait)
+		if wait == 0 {
+			kind = freeCharge
+		}
+		switch {
+		case !last:
 			next |= undecided | t.gen
+		case wait == 0:
+			next |= vacant
 		}
 		if cas(p, w, next) {
 			if !last {
@@ -100,7 +107,7 @@ func (t *Table) claimDelay(r *tableRule, k Key, slot int64, at reading, last boo
 				if isVacant(w) {
 					old |= vacant
 				}
-				l.add(entry{word: slot + r.off, old: old, now: next, amount: wholeWord})
+				l.add(entry{word: slot + r.off, old: old, now: next, amount: kind})
 			}
 			return claimed, 0
 		}
@@ -127,8 +134,11 @@ func (t *Table) insist(r *tableRule, k Key, at reading) int64 {
 	}
 }
 
-// wholeWord in the amount of an entry says that undoing puts entry.old back as it is.
-const wholeWord = -1
+// In the amount of an entry these say that undoing puts entry.old back as it is.
+const (
+	wholeWord  = -1
+	freeCharge = -2 // nothing is held: an older reading is not denied
+)
 
 // refundDelay takes back the newest charge if it was made at the reading: one charge less, and no wait.
 func (t *Table) refundDelay(r *tableRule, k Key, slot int64, at reading) {

@@ -52,12 +52,18 @@ func (t *Table) Peek(_ context.Context, now time.Time, c Charge) (Usage, error) 
 		held, end := t.peekStripes(r, c.Key, c.Cost, at.lo)
 		return Usage{Held: held, RetryAfter: time.Duration(max(0, end-at.lo)) * time.Microsecond}, nil
 	}
-	for first := at.lo; ; {
+	first := at.lo
+	for look := 0; ; look++ {
 		slot := t.find(&r.place, c.Key)
 		var u Usage
 		switch r.form {
 		case permits:
-			u.Held = t.holding(&c, slot, at.lo)
+			var open int64
+			if u.Held, open = t.holding(&c, slot, at.lo); open > 0 && look < patience {
+				t.lookAgain.Add(1)
+				runtime.Gosched()
+				continue
+			}
 		case delay:
 			if slot != 0 {
 				u.Held = t.delayState(r, load(&t.mem[slot+r.off]), at.lo).count

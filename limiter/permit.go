@@ -3,6 +3,7 @@ package limiter
 import (
 	"runtime"
 	"slices"
+	"sync/atomic"
 )
 
 // patience is how many looks a check takes at a rule that only undecided claims fill, before it counts them as held. A claim is
@@ -26,7 +27,7 @@ type entry struct {
 	word   int64  // index of the word
 	old    uint64 // what it was; for buckets the number of the bucket
 	now    uint64 // what the claim made of it; for buckets the index of the word with undecided amounts
-	amount int64  // for buckets; 0 for a permit, wholeWord for a delay
+	amount int64  // for buckets; 0 for a permit, wholeWord or freeCharge for a delay
 }
 
 type ledger struct {
@@ -57,8 +58,12 @@ func (t *Table) keep(l *ledger) {
 		if e := l.at(i); e.amount > 0 {
 			t.settle(int64(e.now), e.amount)
 		} else {
+			next := e.now &^ (undecided | genMask)
+			if e.amount == freeCharge {
+				next |= vacant
+			}
 			// It fails only where the claim lapsed and another took the word: nothing is held any more.
-			cas(&t.mem[e.word], e.now, e.now&^(undecided|genMask))
+			cas(&t.mem[e.word], e.now, next)
 		}
 	}
 }
@@ -73,7 +78,7 @@ func (t *Table) undo(l *ledger, n int, lo int64) {
 			t.subtract(e.word, int64(e.old), e.amount)
 			// Order matters: while the amount is in the bucket it stays announced.
 			t.settle(int64(e.now), e.amount)
-		case e.amount == wholeWord:
+		case e.amount == wholeWord, e.amount == freeCharge:
 			cas(&t.mem[e.word], e.now, e.old)
 		default:
 			cas(&t.mem[e.word], e.now, freed(e.old, lo, nextStamp(e.now)))
@@ -110,20 +115,34 @@ func (p *place) at(t *Table, slot int64) []uint64 {
 	return t.mem[slot+p.off:][:p.cap:p.cap]
 }
 
-// drained is what counts against a rule in the places it had before: the words of the last one, and how much in the others.
-func (t *Table) drained(r *tableRule, k Key, lo int64) (words []uint64, sum int64) {
+// drained is what counts against a rule in the places it had before: the words of the last one, and how much in the others. It is
+// right for readings from from on: what a place held may have been forgotten up to there.
+func (t *Table) drained(r *tableRule, k Key, lo int64) (words []uint64, sum, from int64) {
+	gone := false
 	for ; r.drain != nil && lo < r.drainUntil; r = r.drain {
 		d := r.drain
 		if d.form == buckets {
-			sum += t.heldInStripes(d, k, lo)
-		} else if slot := t.find(&d.place, k); slot != 0 && words == nil {
+			held, all := t.heldInStripes(d, k, lo)
+			sum += held
+			gone = gone || !all
+			continue
+		}
+		slot := t.find(&d.place, k)
+		switch {
+		case slot == 0:
+			gone = true
+		case words == nil:
 			words = d.at(t, slot)
-		} else if slot != 0 {
+		default:
 			c := t.tallyWords(d.at(t, slot), lo)
 			sum += c.held + c.open
 		}
 	}
-	return words, sum
+	if gone {
+		// Order matters: the floor was raised before the slot was given away.
+		from = int64(atomic.LoadUint64(&t.life.floor))
+	}
+	return words, sum, max(lo, from)
 }
 
 // judgePermits says whether a charge is denied, and if so when it could pass. slot is 0 for a key that has none at the rule's
@@ -141,7 +160,10 @@ func (t *Table) judgePermits(r *tableRule, k Key, slot, cost, lo int64) (outcome
 			}
 		}
 	}
-	drained, sum := t.drained(r, k, lo)
+	drained, sum, from := t.drained(r, k, lo)
+	if from > lo {
+		return late, from
+	}
 	var seen [2 * MaxExact]uint64
 	for look := 0; ; look++ {
 		c := tally{held: sum}
@@ -235,7 +257,11 @@ func (t *Table) claimPermits(r *tableRule, k Key, slot, cost int64, at reading, 
 	for look := 0; look < patience; look++ {
 		usable := r.n
 		if r.cap != r.n || r.drain != nil {
-			usable = t.usable(r, k, words, at.lo)
+			var from int64
+			if usable, from = t.usable(r, k, words, at.lo); from > at.lo {
+				t.undo(l, first, at.lo)
+				return late, from
+			}
 		}
 		room, lowestOpen := int64(0), -1
 		for i := range words[:usable] {
@@ -291,9 +317,9 @@ func (t *Table) claimPermits(r *tableRule, k Key, slot, cost int64, at reading, 
 // usable is for a rule whose N was lowered below its words, or that outgrew a place: how many of its words, from the first, may
 // be claimed so that with all that is held elsewhere no more than N are. Words beyond are
 // never claimed, so what they hold only shrinks.
-func (t *Table) usable(r *tableRule, k Key, words []uint64, lo int64) (usable int64) {
+func (t *Table) usable(r *tableRule, k Key, words []uint64, lo int64) (usable, from int64) {
 	usable = min(r.n, int64(len(words)))
-	drained, elsewhere := t.drained(r, k, lo)
+	drained, elsewhere, from := t.drained(r, k, lo)
 	for _, part := range [2][]uint64{drained, words[usable:]} {
 		c := t.tallyWords(part, lo)
 		elsewhere += c.held + c.open
@@ -304,7 +330,7 @@ func (t *Table) usable(r *tableRule, k Key, words []uint64, lo int64) (usable in
 			elsewhere++
 		}
 	}
-	return usable
+	return usable, from
 }
 
 // refundPermits frees up to cost words of a rule that were taken at the reading.

@@ -186,14 +186,19 @@ func (t *Table) takeWords(slot int64, tag uint64, b *bankView, lo int64) (latest
 			}
 			continue
 		}
-		t.giveBack(slot, old[:j])
+		t.giveBack(slot, b, old[:j], lo)
 		return 0, false
 	}
 	return latest, true
 }
 
-func (t *Table) giveBack(slot int64, old []uint64) {
+// giveBack puts back words that were taken away. A claim among them has lapsed, and its check could not decide it meanwhile: it
+// counts as decided, held until its end by an older reading.
+func (t *Table) giveBack(slot int64, b *bankView, old []uint64, lo int64) {
 	for j, w := range old {
+		if w&undecided != 0 && b.forgetOf(int64(j+1)) == 0 {
+			w = freed(w, lo, nextStamp(w))
+		}
 		store(&t.mem[slot+1+int64(j)], w) // nobody else writes a word that is taken away
 	}
 }

@@ -26,10 +26,10 @@ func (r *tableRule) share(s, drained int64) int64 {
 }
 
 // drainedSum is what counts against a rule of buckets in the place it had before.
-func (t *Table) drainedSum(r *tableRule, k Key, lo int64) int64 {
-	words, sum := t.drained(r, k, lo)
+func (t *Table) drainedSum(r *tableRule, k Key, lo int64) (sum, from int64) {
+	words, sum, from := t.drained(r, k, lo)
 	c := t.tallyWords(words, lo)
-	return sum + c.held + c.open
+	return sum + c.held + c.open, from
 }
 
 func (t *Table) findStripe(r *tableRule, k Key, s int64) (Key, int64) {
@@ -67,7 +67,10 @@ func (t *Table) room(r *tableRule, k Key, slot, limit, lo int64, exact bool) (le
 
 // judgeStripes says whether a charge is denied, and if so when it could pass.
 func (t *Table) judgeStripes(r *tableRule, k Key, cost, lo int64) (outcome, int64) {
-	drained := t.drainedSum(r, k, lo)
+	drained, from := t.drainedSum(r, k, lo)
+	if from > lo {
+		return late, from
+	}
 	if r.stripes == 1 {
 		slot := t.find(&r.place, k)
 		switch {
@@ -136,7 +139,7 @@ func (t *Table) peekStripes(r *tableRule, k Key, cost, lo int64) (held, end int6
 }
 
 func (t *Table) peekOnce(r *tableRule, k Key, cost, lo int64, slots []int64) (held, end int64) {
-	drained := t.drainedSum(r, k, lo)
+	drained, _ := t.drainedSum(r, k, lo)
 	b := lo / r.width
 	for s := range r.stripes {
 		_, slot := t.findStripe(r, k, s)
@@ -167,7 +170,10 @@ func (t *Table) peekOnce(r *tableRule, k Key, cost, lo int64, slots []int64) (he
 
 // claimStripes adds cost to a key's stripes, or does nothing.
 func (t *Table) claimStripes(r *tableRule, k Key, cost int64, at reading, last bool, l *ledger) (outcome, int64) {
-	drained := t.drainedSum(r, k, at.lo)
+	drained, from := t.drainedSum(r, k, at.lo)
+	if from > at.lo {
+		return late, from
+	}
 	s := int64(0)
 	if r.stripes > 1 {
 		// By the reading and not by chance: a replay must repeat to the byte.
@@ -217,17 +223,20 @@ func (t *Table) claimStripe(r *tableRule, k Key, s, limit, cost int64, at readin
 	return t.claimBuckets(r, sk, slot, limit, cost, at, last, l)
 }
 
-// heldInStripes is what a key holds in all its stripes.
-func (t *Table) heldInStripes(r *tableRule, k Key, lo int64) (sum int64) {
+// heldInStripes is what a key holds in all its stripes, and whether all of them are there.
+func (t *Table) heldInStripes(r *tableRule, k Key, lo int64) (sum int64, all bool) {
+	all = true
 	for s := range r.stripes {
 		if sk, slot := t.findStripe(r, k, s); slot != 0 {
 			// Order matters: the tag is read after the words, or they may be another key's.
 			if held := t.heldInBuckets(r.cut, slot, lo); load(&t.mem[slot]) == tagOf(sk, r.bank) {
 				sum += held
+				continue
 			}
 		}
+		all = false
 	}
-	return sum
+	return sum, all
 }
 
 // refundStripes takes cost out of the bucket of the reading, from whichever stripes have it: their sum is what counts. What is

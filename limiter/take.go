@@ -171,7 +171,8 @@ func (t *Table) try(at reading, charges []Charge, slots []int64, l *ledger) (d D
 			d.Binding, d.Remaining = i, remaining
 		default:
 			// One stripe tells too little.
-			if n := max(0, r.n-t.holding(c, slots[i], at.lo)); d.Binding < 0 || n < d.Remaining {
+			held, _ := t.holding(c, slots[i], at.lo)
+			if n := max(0, r.n-held); d.Binding < 0 || n < d.Remaining {
 				d.Binding, d.Remaining = i, n
 			}
 		}
@@ -232,7 +233,8 @@ func (t *Table) judge(at reading, charges []Charge, slots []int64) (d Decision, 
 	}
 	d.RetryAfter = time.Duration(max(worst-at.lo, 1)) * time.Microsecond
 	if c := &charges[d.Binding]; c.Cost > 1 {
-		d.Remaining = max(0, c.Rule.table.n-t.holding(c, slots[d.Binding], at.lo))
+		held, _ := t.holding(c, slots[d.Binding], at.lo)
+		d.Remaining = max(0, c.Rule.table.n-held)
 	}
 	return d, denied, 0
 }
@@ -257,21 +259,23 @@ func (t *Table) look(c *Charge, slot, lo int64) (outcome, int64) {
 	return passes, 0
 }
 
-// holding is how much of a windowed rule a key holds.
-func (t *Table) holding(c *Charge, slot, lo int64) int64 {
+// holding is how much of a windowed rule a key holds, and how much of that is not decided.
+func (t *Table) holding(c *Charge, slot, lo int64) (n, open int64) {
 	r := c.Rule.table
-	words, n := t.drained(r, c.Key, lo)
+	words, n, _ := t.drained(r, c.Key, lo)
 	if r.form == buckets {
-		n += t.heldInStripes(r, c.Key, lo)
+		held, _ := t.heldInStripes(r, c.Key, lo)
+		n += held
 	}
 	for range 2 {
 		m := t.tallyWords(words, lo)
 		n += m.held - m.vacant + m.open
+		open += m.open
 		words = nil
 		if r.form == permits && slot != 0 {
 			words = r.at(t, slot)
 			slot = 0
 		}
 	}
-	return n
+	return n, open
 }
