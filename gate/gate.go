@@ -91,12 +91,22 @@ func (g *Gate) SetPolicy(ctx context.Context, p *policy.Policy) error {
 		}
 		return err
 	}
+	r.since = g.clock()
 	g.rules.Store(r)
 	return nil
 }
 
 // Policy is the policy in force.
 func (g *Gate) Policy() *policy.Policy { return g.rules.Load().policy }
+
+// PolicySince is since when it is in force.
+func (g *Gate) PolicySince() time.Time { return g.rules.Load().since }
+
+// PolicyLists are the lists that it fixes.
+func (g *Gate) PolicyLists() *lists.Set { return g.rules.Load().lists }
+
+// Now reads the gate's clock.
+func (g *Gate) Now() time.Time { return g.clock() }
 
 // ClientHeader is the lower-case name of the header in which the policy expects client addresses.
 func (g *Gate) ClientHeader() string { return g.rules.Load().resolver.Header() }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/sendgate/sendgate/internal/clientip"
 	"github.com/sendgate/sendgate/internal/lists"
@@ -14,6 +15,7 @@ import (
 // rules is a policy ready to judge: one immutable value, swapped as a whole, so that a check sees all of a policy or none.
 type rules struct {
 	policy   *policy.Policy
+	since    time.Time
 	limits   []rule // by index of policy.Limits
 	resolver *clientip.Resolver
 	// lastHopTrusted is the resolver for headers that come without the address of the connection that carried them.

@@ -27,7 +27,7 @@ const maxBody = 64 << 10
 
 // newHTTP makes the HTTP surface: JSON for people and scripts, probes, metrics. Browsers of other origins are refused: a page
 // must not be able to use up somebody's limits.
-func newHTTP(s *service, ready func() bool) *http.Server {
+func newHTTP(s *service, operators *admin, ready func() bool) *http.Server {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /v1/check", s.serveCheck)
 	mux.HandleFunc("/v1/check", refuseMethod("POST"))
@@ -41,6 +41,7 @@ func newHTTP(s *service, ready func() bool) *http.Server {
 	})
 	mux.Handle("GET /metrics", promhttp.HandlerFor(s.metrics.registry, promhttp.HandlerOpts{MaxRequestsInFlight: 4}))
 	mux.Handle(newConnect(s))
+	mux.Handle(operators.connect())
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
 		writeFailure(w, &failure{code: codes.NotFound, reason: "NO_SUCH_PATH", message: "nothing here: POST /v1/check asks, GET /healthz, /readyz and /metrics tell"})
 	})

@@ -5,6 +5,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
+	dto "github.com/prometheus/client_model/go"
 
 	"github.com/sendgate/sendgate/gate"
 	"github.com/sendgate/sendgate/limiter"
@@ -74,6 +75,26 @@ func (m *metrics) answered(v *gate.Verdict) {
 }
 
 func (m *metrics) failed(f *failure) { m.errors.with(f.code.String(), "").Inc() }
+
+// count is how many checks got a verdict.
+func (m *metrics) count(k gate.Kind) int64 { return total(m.verdicts[k]) }
+
+// total adds up the counters that something holds.
+func total(c prometheus.Collector) int64 {
+	values := make(chan prometheus.Metric)
+	go func() {
+		defer close(values)
+		c.Collect(values)
+	}()
+	sum := 0.0
+	for v := range values {
+		var m dto.Metric
+		if v.Write(&m) == nil {
+			sum += m.GetCounter().GetValue()
+		}
+	}
+	return int64(sum)
+}
 
 // resolved remembers the counters of a vector, so that counting neither hashes labels nor allocates. The second label is
 // left out where the vector has one.

@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"errors"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -13,7 +14,9 @@ import (
 
 	"github.com/sendgate/sendgate/gate"
 	"github.com/sendgate/sendgate/internal/identity"
+	"github.com/sendgate/sendgate/internal/lists"
 	"github.com/sendgate/sendgate/limiter"
+	sendgatev1 "github.com/sendgate/sendgate/proto/sendgate/v1"
 )
 
 // Options of New.
@@ -31,6 +34,11 @@ type Options struct {
 	Identity *identity.Book
 	// TLS is for TCP listeners. Default none. The server reads its files again when they change.
 	TLS *TLS
+	// Lists are those that operators change, which the gate judges by. Default none: such changes are refused.
+	Lists *lists.Store
+	// Audit gets one line of JSON about each change by an operator. A change whose line cannot be written is not made. Default
+	// none: such changes are only logged.
+	Audit io.Writer
 	// OpenToAll lets callers without an identity in from other machines too, where nobody is asked for one.
 	OpenToAll bool
 	// GRPC and HTTP are where it listens; either may be nil. Serve closes them.
@@ -70,8 +78,11 @@ func New(o Options) (*Server, error) {
 	s := &Server{options: o, service: &service{gate: o.Gate, log: o.Log, doorman: &doorman{book: o.Identity, tls: o.TLS, openToAll: o.OpenToAll, now: time.Now}}}
 	s.service.inFlight.max = o.MaxInFlight
 	s.service.metrics = newMetrics(o.Version, o.Gate, o.Store, func() float64 { return float64(s.service.inFlight.now.Load()) })
+	operators := &admin{service: s.service, lists: o.Lists, store: o.Store, version: o.Version, ready: s.ready.Load, started: time.Now(),
+		audit: auditLog{out: o.Audit, log: o.Log}}
 	s.grpc = newGRPC(s.service, o.MaxInFlight, transportOf(o.GRPC, o.TLS))
-	s.http = newHTTP(s.service, s.ready.Load)
+	sendgatev1.RegisterAdminServiceServer(s.grpc.server, operators)
+	s.http = newHTTP(s.service, operators, s.ready.Load)
 	s.http.ErrorLog = slog.NewLogLogger(o.Log.Handler(), slog.LevelWarn)
 	return s, nil
 }

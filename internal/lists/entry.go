@@ -47,15 +47,15 @@ func ParseList(text string) (List, error) {
 type Entry struct {
 	List    List
 	Target  Target
-	Reason  string    // for people, up to 200 bytes
-	Author  string    // who put it there, up to 100 bytes; a Store requires it
+	Reason  string    // for people, up to 256 bytes
+	Author  string    // who put it there, up to 128 bytes; a Store requires it
 	Created time.Time // set by the Store
 	Expires time.Time // the first moment at which the entry no longer counts; zero is never
 }
 
 const (
-	maxReason = 200
-	maxAuthor = 100
+	maxReason = 256
+	maxAuthor = 128
 )
 
 // fullNumber finds a number in free text, which would be on disk in clear.

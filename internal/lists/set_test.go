@@ -181,7 +181,7 @@ func TestNewSet_errors(t *testing.T) {
 		"sealed with the secret":        with(lists.Allow, "hmac:5f1c2e90:OrGqEsIJ5Ky1zuDWzYbNCA:+65****67", nothing),
 		"write allow, block or test":    with(7, "SG", nothing),
 		"parse one with ParseTarget":    {{List: lists.Block}},
-		"reason: 201 bytes":             with(lists.Block, "SG", func(e *lists.Entry) { e.Reason = strings.Repeat("x", 201) }),
+		"reason: 257 bytes":             with(lists.Block, "SG", func(e *lists.Entry) { e.Reason = strings.Repeat("x", 257) }),
 		"reason: not valid UTF-8":       with(lists.Block, "SG", func(e *lists.Entry) { e.Reason = "\xff" }),
 		"author: has a control":         with(lists.Block, "SG", func(e *lists.Entry) { e.Author = "a\nb" }),
 		"reason: holds a phone number":  with(lists.Block, "SG", func(e *lists.Entry) { e.Reason = "asked by +6591234567" }),
