@@ -90,7 +90,29 @@ func (g *geometry) unmarshal(b []byte, fileSize int64) error {
 	if g.size != fileSize {
 		return fmt.Errorf("%w: %d bytes instead of %d", ErrTruncated, fileSize, g.size)
 	}
+	if binary.LittleEndian.Uint32(b[12:]) != classes || !g.fits() {
+		return ErrTorn
+	}
 	return nil
+}
+
+// fits says that registry and slots lie inside the file.
+func (g *geometry) fits() bool {
+	room := g.size - registryAt
+	if g.registry < 4096 || g.registry%4096 != 0 || g.registry > room/2 {
+		return false
+	}
+	room -= 2 * g.registry
+	for i, n := range g.slots {
+		if n == 0 {
+			continue
+		}
+		if n < 2*classReach[i] || n > room/(8*classWords[i]) {
+			return false
+		}
+		room -= n * 8 * classWords[i]
+	}
+	return true
 }
 
 // plan divides size over the classes by their shares.
@@ -164,16 +186,24 @@ func makeFile(path string, size int64, shares [classes]int) (*os.File, error) {
 	}
 	tmp := f.Name()
 	defer os.Remove(tmp)
-	if err := errors.Join(
-		allocate(f, g.size),
-		writeAll(f, g.marshal()),
-		lock(f), // before it has its name, so that no one else can be first
-		os.Link(tmp, path),
-	); err != nil {
+	if err := fill(f, &g, path); err != nil {
 		f.Close()
 		return nil, err
 	}
 	return f, nil
+}
+
+func fill(f *os.File, g *geometry, path string) error {
+	if err := allocate(f, g.size); err != nil {
+		return err
+	}
+	if err := writeAll(f, g.marshal()); err != nil {
+		return err
+	}
+	if err := lock(f); err != nil { // before it has its name, so that no one else can be first
+		return err
+	}
+	return os.Link(f.Name(), path)
 }
 
 func writeAll(f *os.File, b []byte) error {

@@ -315,6 +315,48 @@ func (b Backoff) delayTable() []int64 {
 	return waits
 }
 
+// fits says that a registry that was read gives no rule a word outside of its slot.
+func (g *registry) fits(slots [classes]int64) bool {
+	span := func(us int64) bool { return us >= 0 && us <= micros(MaxWindow) }
+	for id, b := range g.Banks {
+		switch {
+		case b == nil || id > maxBanks:
+			return false
+		case id == 0:
+			continue
+		case b.Class >= classes || slots[b.Class] == 0 || b.Used < 0 || b.Used >= classWords[b.Class]:
+			return false
+		case !span(b.Window) || b.Window > 0 && b.Class != wide:
+			return false
+		}
+		for off, forget := range b.Forget {
+			if off < 1 || off > b.Used || !span(forget) {
+				return false
+			}
+		}
+	}
+	for _, r := range g.Rules {
+		for ; ; r = r.Drain {
+			if r == nil || r.Bank == 0 || int(r.Bank) >= len(g.Banks) {
+				return false
+			}
+			b := g.Banks[r.Bank]
+			switch {
+			case r.Form > marker || !span(r.Window) || r.Stripes < 0 || r.Stripes > maxStripes || r.N < 0 || r.N > MaxN:
+				return false
+			case r.Off < 1 || r.Cap < 1 || r.Cap > MaxExact || r.Off > b.Used || r.Off+r.Cap-1 > b.Used:
+				return false
+			case (r.Form == buckets) != (b.Window > 0) || r.Form == buckets && r.Window != b.Window:
+				return false
+			}
+			if r.Drain == nil {
+				break
+			}
+		}
+	}
+	return true
+}
+
 func (g *registry) marshal() ([]byte, error) { return json.Marshal(g) }
 
 func (g *registry) unmarshal(b []byte) error { return json.Unmarshal(b, g) }

@@ -180,8 +180,10 @@ func newTable(mem []uint64, geo geometry, f *os.File, secret []byte) (*Table, er
 		t.base[i] = at
 		at += geo.slots[i] * classWords[i]
 	}
-	if at > int64(len(mem)) {
-		return nil, fmt.Errorf("%w: %s", ErrTorn, wayOn)
+	for _, reading := range []uint64{t.life.newest, t.life.floor} {
+		if reading > 0 && !exactly(int64(reading)).valid() {
+			return nil, fmt.Errorf("%w: a reading after 2111: %s", ErrTorn, wayOn)
+		}
 	}
 	h := xxhash.New()
 	for i, half := range []*[16]byte{&t.keyA, &t.keyB} {
@@ -379,10 +381,8 @@ func (t *Table) readRegistry() error {
 	if err := t.reg.unmarshal(c[16 : 16+n]); err != nil {
 		return fmt.Errorf("%w: %w: %s", ErrTorn, err, wayOn)
 	}
-	for i, b := range t.reg.Banks {
-		if i > 0 && (b.Class >= classes || b.Used >= classWords[b.Class] || t.geo.slots[b.Class] == 0) {
-			return fmt.Errorf("%w: bank %d: %s", ErrTorn, i, wayOn)
-		}
+	if !t.reg.fits(t.geo.slots) {
+		return fmt.Errorf("%w: the registry of rules makes no sense: %s", ErrTorn, wayOn)
 	}
 	return nil
 }
