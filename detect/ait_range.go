@@ -20,6 +20,7 @@ const (
 func (o *observation) ranges(counts, familiar bool, row *session) (inhabited uint8) {
 	e, now := o.e, o.now
 	peer := fingerprint(o.keys.address)
+	decent := false // people verified in the number's own hundred or thousand, and nothing speaks against it
 	for i, h := range o.keys.ranges {
 		scope := ScopeRange2 + Scope(i)
 		l := e.ranges.lock(h)
@@ -46,7 +47,10 @@ func (o *observation) ranges(counts, familiar bool, row *session) (inhabited uin
 		if scope == ScopeOperator {
 			sustain = threshold + rangeExtra[i]
 		}
-		if e.blocked(&c.evidence, k, h, now, expected, sustain) {
+		if scope <= ScopeRange3 {
+			decent = decent || c.verified >= inhabitedBy && c.outcome < 1
+		}
+		if e.blocked(&c.evidence, k, h, now, expected, sustain) && !(decent && familiar && scope >= ScopeRange4) {
 			o.adviseRange(&c.evidence, scope, familiar, true)
 		}
 		if counts {

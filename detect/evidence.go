@@ -156,7 +156,7 @@ func (e *Engine) judgeAddresses(end *ending, k *keys) {
 				x.earned++
 			}
 			kind, limit := IPFanout, threshold
-			if scope == ScopeAddrBlock {
+			if scope == ScopeAddrBlock && x.verified > 0 {
 				limit += addrBlockExtra
 			}
 			if x.probed() {
