@@ -6,44 +6,37 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 	"time"
 
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials/insecure"
-	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/encoding/protojson"
 
 	sendgatev1 "github.com/sendgate/sendgate/proto/sendgate/v1"
 )
 
 type checkCommand struct {
-	Addr       string        `help:"Where the sidecar listens: host:port or unix:/path (${default})." default:"127.0.0.1:7070" placeholder:"ADDR" env:"SENDGATE_ADDR"`
-	Number     string        `help:"The destination, such as +6581234567." required:"" placeholder:"NUMBER"`
-	ClientIP   string        `name:"client-ip" help:"The end user's address." placeholder:"IP"`
-	Account    string        `help:"Who pays." env:"SENDGATE_ACCOUNT"`
-	Subaccount string        `help:"A part of the account."`
-	Purpose    string        `help:"otp, transactional or marketing (${default})." enum:"otp,transactional,marketing" default:"otp"`
-	Endpoint   string        `help:"The entry point that asks."`
-	Channel    string        `help:"sms, voice, whatsapp, ... (${default})." default:"sms"`
-	Cost       int64         `help:"Units to charge, such as message segments (${default})." default:"1" placeholder:"N"`
-	Timeout    time.Duration `help:"How long to wait for the answer (${default})." default:"5s" placeholder:"TIME"`
-	JSON       bool          `name:"json" help:"Print the answer as JSON."`
+	dialFlags
+	Number     string `help:"The destination, such as +6581234567." required:"" placeholder:"NUMBER"`
+	ClientIP   string `name:"client-ip" help:"The end user's address." placeholder:"IP"`
+	Account    string `help:"Who pays." env:"SENDGATE_ACCOUNT"`
+	Subaccount string `help:"A part of the account."`
+	Purpose    string `help:"otp, transactional or marketing (${default})." enum:"otp,transactional,marketing" default:"otp"`
+	Endpoint   string `help:"The entry point that asks."`
+	Channel    string `help:"sms, voice, whatsapp, ... (${default})." default:"sms"`
+	Cost       int64  `help:"Units to charge, such as message segments (${default})." default:"1" placeholder:"N"`
+	JSON       bool   `name:"json" help:"Print the answer as JSON."`
 }
 
 func (c *checkCommand) Run(s *streams) error {
-	// A sidecar is near: no proxy of the environment stands between.
-	conn, err := grpc.NewClient(c.Addr, grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithNoProxy())
+	var answer *sendgatev1.CheckSendResponse
+	err := c.ask(os.Getenv(keyEnv), func(ctx context.Context, conn *grpc.ClientConn) (err error) {
+		answer, err = sendgatev1.NewSendGateServiceClient(conn).CheckSend(ctx, c.request())
+		return err
+	})
 	if err != nil {
-		return fmt.Errorf("--addr %s: write host:port or unix:/path", c.Addr)
-	}
-	defer conn.Close()
-	ctx, cancel := context.WithTimeout(context.Background(), c.Timeout)
-	defer cancel()
-	answer, err := sendgatev1.NewSendGateServiceClient(conn).CheckSend(ctx, c.request())
-	if err != nil {
-		st := status.Convert(err)
-		return fmt.Errorf("%s: %s: %s", c.Addr, st.Code(), st.Message())
+		return err
 	}
 	if c.JSON {
 		err = printJSON(s.out, answer)

@@ -22,6 +22,8 @@ var version = ""
 type cli struct {
 	Serve   serveCommand   `cmd:"" help:"Run the sidecar."`
 	Check   checkCommand   `cmd:"" help:"Ask a running sidecar whether a message may be sent. Exit code 0 ALLOW, 3 DENY, 4 CHALLENGE, 1 error."`
+	List    listCommand    `cmd:"" help:"Change and show the lists of a running sidecar."`
+	Reset   resetCommand   `cmd:"" help:"Let the rules of a running sidecar forget a number, client or account."`
 	Keys    keysCommand    `cmd:"" help:"Make and hash API keys."`
 	Replay  replayCommand  `cmd:"" help:"Judge a log of sends as the sidecar would have."`
 	Policy  policyCommand  `cmd:"" help:"Look at policy files."`
