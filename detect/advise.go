@@ -21,7 +21,7 @@ func (o *observation) advise(a Advice, sig Signal, until tick, blocked bool) {
 		}
 	}
 	sig.Advice, sig.Shadow = a, d.Mode == Shadow
-	if sig.Shadow || o.level == LevelObserve || o.s.Exempt {
+	if sig.Shadow || o.level == LevelObserve || o.s.Exempt || o.s.Silent && !blocked {
 		a = min(a, Flag)
 	}
 	r := &o.res

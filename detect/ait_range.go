@@ -86,7 +86,7 @@ func (o *observation) compose(c *rangeCell, k *keep, h uint64, i int, familiar, 
 		return
 	}
 	confirmed := float64(c.compose) >= threshold && c.failures >= minFailures
-	if !confirmed && (c.until != never || o.expected || float64(c.compose) < thresholdOnly) {
+	if !confirmed && (c.until != never || o.expected || float64(c.compose) < thresholdOnly) || o.s.Silent {
 		return
 	}
 	scope := ScopeRange2 + Scope(i)

@@ -60,11 +60,7 @@ func (o *observation) fanout(c *addressCell, known bool, surge float64) {
 	allowance := freeOpen + earnedOpen*float64(c.earned)*surge
 	if float64(c.open) >= allowance && !known {
 		sig := o.e.signal(IPFanout, o.net.subject(ScopeAddress), &c.evidence, float64(c.open), allowance, allowance)
-		a := Challenge
-		if o.s.Silent { // it had no way to earn more
-			a = Flag
-		}
-		o.advise(a, sig, o.now+minute, false)
+		o.advise(Challenge, sig, o.now+minute, false)
 		return
 	}
 	c.open++

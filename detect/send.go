@@ -57,7 +57,8 @@ type Send struct {
 	Lookup bool
 	// ChallengePassed says that the client has just solved a challenge for this send: it is not challenged again.
 	ChallengePassed bool
-	// Silent says that nobody reports what becomes of this account's sends: that a session was not verified means nothing then.
+	// Silent says that nobody reports what becomes of this account's sends. That a session was not verified means nothing then,
+	// and what is seen is flagged; only blocks that others' sends made stop it.
 	Silent bool
 	// Exempt says that an allow list lets the send pass whatever is advised. It is still observed, and the advice is at most Flag.
 	Exempt bool

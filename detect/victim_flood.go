@@ -43,8 +43,10 @@ func (o *observation) victim(n *numberCell, k *keep, h uint64, origin uint16, ga
 		o.advise(Challenge, sig, o.now+minute, false)
 		return false
 	}
-	o.e.hold(n, k, h, o.now, o.now+victimHold, sig)
-	n.victim = 4
+	if !o.s.Silent {
+		o.e.hold(n, k, h, o.now, o.now+victimHold, sig)
+		n.victim = 4
+	}
 	o.advise(Deny, sig, n.until, false)
 	return o.res.Advice == Deny
 }
