@@ -17,7 +17,7 @@ type observed struct {
 }
 
 // observe shows a send to detection, whatever becomes of it. Numbers for tests are not shown.
-func (g *Gate) observe(s *scratch, sequence uint64, l *listed) {
+func (g *Gate) observe(s *scratch, id checkID, l *listed) {
 	seen := &s.seen
 	if seen.asked = g.detect != nil && !l.result.Test.OK(); !seen.asked {
 		return
@@ -28,9 +28,9 @@ func (g *Gate) observe(s *scratch, sequence uint64, l *listed) {
 		country = send.Number.Country()
 	}
 	seen.send = detect.Send{
-		ID: sequence, At: v.At.UnixNano(), Number: send.Number.Digits(), Country: detect.CountryOf(country), Client: send.Client,
+		ID: id.sequence, At: v.At.UnixNano(), Number: send.Number.Digits(), Country: detect.CountryOf(country), Client: send.Client,
 		Account: nameHash(send.Account), Purpose: detectPurpose(send.Purpose), Lookup: looksUp(send.Endpoint),
-		ChallengePassed: send.ChallengePassed, Exempt: l.allows(),
+		ChallengePassed: send.ChallengePassed, Exempt: l.allows(), Silent: g.heard.silent(id.account, v.At),
 	}
 	seen.result = g.detect.Observe(&seen.send)
 	if n := seen.result.Count; n > 0 {
@@ -51,12 +51,15 @@ func (v *Verdict) tellShadow(seen *observed) {
 
 // stopped answers a send that detection stops for good, and says so.
 func (o *observed) stopped(v *Verdict) bool {
-	if a := o.result.Advice; !o.asked || a != detect.Deny && a != detect.Delay {
+	if !o.asked || o.result.Advice != detect.Deny {
 		return false
 	}
 	o.tell(v)
 	return true
 }
+
+// delayed says that detection wants a broken client to wait.
+func (o *observed) delayed() bool { return o.asked && o.result.Advice == detect.Delay }
 
 // challenged answers a send that detection wants a step up for, and says so.
 func (o *observed) challenged(v *Verdict) bool {
@@ -112,6 +115,7 @@ func (g *Gate) withdraw(o *observed) {
 
 // detectOutcome tells detection what became of a send. It returns false where the send is not remembered.
 func (g *Gate) detectOutcome(id checkID, at time.Time, what detect.OutcomeKind) bool {
+	g.heard.note(id.account, at, what)
 	return g.detect != nil && g.detect.Outcome(at.UnixNano(), id.sequence, what)
 }
 

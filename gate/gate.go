@@ -42,6 +42,7 @@ type Gate struct {
 	detect    *detect.Engine // nil where there is none
 	clock     func() time.Time
 	ids       *checkIDs
+	heard     heard
 	observers *ring // nil where there are none
 
 	rules   atomic.Pointer[rules]
@@ -182,13 +183,14 @@ func (g *Gate) decideBy(ctx context.Context, r *rules, req *Request, s *scratch)
 
 	listed := g.look(r, send, v.At)
 	sequence := g.ids.next()
-	g.observe(s, sequence, &listed)
+	account := accountTag(send.Account)
+	g.observe(s, checkID{sequence: sequence, account: account}, &listed)
 	err := g.judge(ctx, r, s, &listed)
 	g.settle(s, err)
 	if err != nil {
 		return err
 	}
-	v.CheckID = g.ids.seal(&s.id, checkID{at: v.At, number: send.Number.Digits(), account: accountTag(send.Account), sequence: sequence})
+	v.CheckID = g.ids.seal(&s.id, checkID{at: v.At, number: send.Number.Digits(), account: account, sequence: sequence})
 	return nil
 }
 

@@ -21,9 +21,21 @@ func (g *Gate) takeUnlessSeen(ctx context.Context, r *rules, s *scratch) error {
 			err = g.countDenied(ctx, r, s)
 		}
 	default:
-		err = g.take(ctx, r, s)
-		seen.flag(v)
-		return err
+		if err = g.take(ctx, r, s); err != nil || v.Kind != Allow {
+			return err // a limit tells a broken client more exactly how long to wait
+		}
+		if !seen.delayed() {
+			seen.flag(v)
+			return nil
+		}
+		taken := v.Reason != storeFailed
+		seen.tell(v)
+		if taken {
+			if err := g.store.Refund(context.WithoutCancel(ctx), v.At, s.charges); err != nil {
+				return &UnavailableError{Err: err}
+			}
+			err = g.countDenied(ctx, r, s)
+		}
 	}
 	if err == nil && v.Kind == Allow { // the store failed and would fail open, yet detection needs no store
 		seen.tell(v)
@@ -136,13 +148,16 @@ func (g *Gate) takeShadow(ctx context.Context, r *rules, s *scratch) error {
 	return nil
 }
 
+// storeFailed is the reason of an ALLOW because nobody could count.
+const storeFailed = "store:failed"
+
 // judgeFailure answers when the store could not: as the rules that apply say. A rule that fails closed wins.
 func (r *rules) judgeFailure(s *scratch, err error) error {
 	if errors.Is(err, limiter.ErrForeignRule) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		return err
 	}
 	v := &s.event.Verdict
-	v.Kind, v.Reason = Allow, "store:failed"
+	v.Kind, v.Reason = Allow, storeFailed
 	v.Rule, v.Limit, v.Window, v.Remaining, v.RetryAfter = "", 0, 0, 0, 0
 	v.Skipped = v.Skipped[:0]
 	for _, c := range s.plan.Enforced {

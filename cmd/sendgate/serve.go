@@ -31,6 +31,7 @@ type serveCommand struct {
 	HTTP        string        `name:"http" help:"Where HTTP/JSON, probes and metrics listen: host:port, unix:/path or off (${default})." placeholder:"ADDR" default:"127.0.0.1:7071" env:"SENDGATE_HTTP"`
 	Data        string        `help:"Directory of the state; made with mode 0700 (${default})." placeholder:"DIR" default:"data" env:"SENDGATE_DATA"`
 	TableSize   size          `help:"Size of a new counter table, allocated in full (${default})." placeholder:"SIZE" default:"256MiB" env:"SENDGATE_TABLE_SIZE"`
+	DetectSize  size          `help:"Memory for what detection knows; another size starts from nothing (${default})." placeholder:"SIZE" default:"64MiB" env:"SENDGATE_DETECT_SIZE"`
 	SecretFile  string        `help:"File of 32 secret bytes. Default: secret in the data directory, made at the first start." placeholder:"FILE" env:"SENDGATE_SECRET_FILE"`
 	MaxInFlight int64         `help:"Calls answered at a time; more are refused with RESOURCE_EXHAUSTED (${default})." placeholder:"N" default:"4096" env:"SENDGATE_MAX_IN_FLIGHT"`
 	Drain       time.Duration `help:"How long calls in flight may take to finish at the end (${default})." placeholder:"TIME" default:"10s" env:"SENDGATE_DRAIN"`
@@ -100,9 +101,24 @@ func (c *serveCommand) Run(s *streams) error {
 		return err
 	}
 	defer live.Close()
+	audit, err := openAudit(c.Data)
+	if err != nil {
+		return err
+	}
+	defer audit.Close()
+
+	seen, err := openEvidence(c.Data, int64(c.DetectSize), log)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err := seen.close(); err != nil {
+			log.Error("what detection knows was not saved", "error", err)
+		}
+	}()
 
 	clock := server.NewClock(store.Newest())
-	g, err := gate.New(ctx, gate.Options{Policy: p, Store: store, Lists: live, Clock: clock.Now, Secret: secret, Observers: []gate.Observer{server.NewDenialLog(log)}})
+	g, err := gate.New(ctx, gate.Options{Policy: p, Store: store, Lists: live, Detect: seen.Engine, Clock: clock.Now, Secret: secret, Observers: []gate.Observer{server.NewDenialLog(log)}})
 	if err != nil {
 		return err
 	}
@@ -116,7 +132,7 @@ func (c *serveCommand) Run(s *streams) error {
 		return errors.Join(err, closeAll(grpc, http))
 	}
 	srv, err := server.New(server.Options{
-		Identity: book, TLS: tls, OpenToAll: c.InsecureListen,
+		Identity: book, TLS: tls, OpenToAll: c.InsecureListen, Lists: live, Audit: audit,
 		Gate: g, Store: store, Log: log, Version: buildVersion(), GRPC: grpc, HTTP: http, MaxInFlight: c.MaxInFlight, Drain: c.Drain,
 	})
 	if err != nil {
@@ -205,7 +221,6 @@ func notInForce(p *policy.Policy) []string {
 	}{
 		{"delays", len(p.Delays) > 0},
 		{"spend", len(p.Spend) > 0},
-		{"detect", p.Detect.Level != policy.LevelOff},
 	} {
 		if part.used {
 			parts = append(parts, part.name)

@@ -1,0 +1,101 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/sendgate/sendgate/detect"
+)
+
+// evidence is what detection knows, kept over restarts: a snapshot in the data directory, written now and then and at the end. A
+// process that is killed loses what it saw since the last one, which is at most snapshotEvery.
+type evidence struct {
+	*detect.Engine
+	path string
+	log  *slog.Logger
+	stop context.CancelFunc
+	done chan struct{}
+}
+
+const snapshotEvery = 5 * time.Minute
+
+// openEvidence makes an engine and reads the last snapshot back. One that does not fit is put aside: protection that starts from
+// nothing is better than none.
+func openEvidence(dir string, bytes int64, log *slog.Logger) (*evidence, error) {
+	var seed [8]byte
+	rand.Read(seed[:])
+	engine, err := detect.New(detect.Options{Size: bytes, Seed: binary.LittleEndian.Uint64(seed[:])})
+	if err != nil {
+		return nil, err
+	}
+	e := &evidence{Engine: engine, path: filepath.Join(dir, "evidence"), log: log, done: make(chan struct{})}
+	switch err := e.restore(); {
+	case errors.Is(err, detect.ErrSnapshot):
+		aside := e.path + ".unusable"
+		log.Warn("detection starts from nothing", "reason", err.Error(), "kept_as", aside)
+		err = os.Rename(e.path, aside)
+		if err != nil {
+			return nil, errors.Join(fmt.Errorf("put %s aside: %w", e.path, reason(err)), engine.Close())
+		}
+	case err != nil && !errors.Is(err, fs.ErrNotExist):
+		return nil, errors.Join(fmt.Errorf("%s: %w", e.path, reason(err)), engine.Close())
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	e.stop = stop
+	go e.keep(ctx)
+	return e, nil
+}
+
+func (e *evidence) restore() error {
+	f, err := os.Open(e.path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return e.Restore(f)
+}
+
+// keep writes snapshots until ctx ends.
+func (e *evidence) keep(ctx context.Context) {
+	defer close(e.done)
+	tick := time.NewTicker(snapshotEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			if err := e.save(); err != nil {
+				e.log.Error("what detection knows was not saved; the last snapshot stays", "error", err)
+			}
+		}
+	}
+}
+
+// save replaces the snapshot by a whole new one, or leaves it as it was.
+func (e *evidence) save() error {
+	tmp, err := os.CreateTemp(filepath.Dir(e.path), ".evidence-*") // mode 0600: it holds numbers
+	if err != nil {
+		return reason(err)
+	}
+	defer os.Remove(tmp.Name())
+	if err := errors.Join(e.Snapshot(tmp), tmp.Sync(), tmp.Close()); err != nil {
+		return err
+	}
+	return os.Rename(tmp.Name(), e.path)
+}
+
+// close saves for the last time and frees the memory.
+func (e *evidence) close() error {
+	e.stop()
+	<-e.done
+	return errors.Join(e.save(), e.Close())
+}
