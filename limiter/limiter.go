@@ -75,11 +75,40 @@ type Backoff struct {
 // Rule is a defined limit. It is immutable and safe for concurrent use; it belongs to the store that made it.
 type Rule struct {
 	limit Limit
-	table *tableRule
+	table *tableRule // of a Table
+	body  any        // of another store
 }
 
 // Limit returns what the rule was defined with.
 func (r *Rule) Limit() Limit { return r.limit }
+
+// NewRule makes a rule for a [Store] that is not a Table: body is what that store keeps with it. The limits of one Define are
+// checked with [Validate] before.
+func NewRule(l Limit, body any) *Rule { return &Rule{limit: l, body: body} }
+
+// Body returns what NewRule was given; nil of a Table's rule, of the zero rule and of none.
+func (r *Rule) Body() any {
+	if r == nil {
+		return nil
+	}
+	return r.body
+}
+
+// Validate says what is wrong with a set of limits: the first that is out of its bounds, or a name that a group has twice.
+func Validate(limits []Limit) error {
+	seen := map[[2]string]bool{}
+	for _, l := range limits {
+		if err := l.validate(); err != nil {
+			return err
+		}
+		id := [2]string{l.Group, l.Name}
+		if seen[id] {
+			return fmt.Errorf("limiter: limit %q is defined twice for group %q: give one another name", l.Name, l.Group)
+		}
+		seen[id] = true
+	}
+	return nil
+}
 
 // Key is the keyed hash of what is limited: 128 bits that do not lead back to a number without the store's secret.
 type Key struct{ Fingerprint, Place uint64 }

@@ -293,7 +293,8 @@ func TestRace_lapsedClaim(t *testing.T) {
 
 func TestRace_undecidedClaimIsWaitedFor(t *testing.T) {
 	for _, limit := range []Limit{oneIn, many, {Name: "d", Group: "g", Kind: Delay, Backoff: Backoff{Free: 1, Base: time.Second, Factor: 1, Max: time.Second, ForgetAfter: time.Hour}}} {
-		for _, kept := range []bool{true, false} {
+		for i := 0; i < 2; i++ {
+			kept := i == 0
 			tab, r := open1(t, small, limit)
 			k := tab.Key([]byte("k"))
 			tr, at := r[0].table, readingOf(t0)
@@ -323,6 +324,10 @@ func TestRace_undecidedClaimIsWaitedFor(t *testing.T) {
 				tab.undo(&l, 0, at.lo)
 			}
 			d := <-answer
+			if tab.Stats().LookAgain >= patience {
+				i-- // this goroutine was stopped for so long that the other could wait no more
+				continue
+			}
 			if tr.form == delay {
 				// Both are free or the second is delayed; what counts is how many are remembered.
 				want := int64(1)

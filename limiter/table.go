@@ -270,16 +270,8 @@ func (t *Table) Define(_ context.Context, limits []Limit) ([]*Rule, error) {
 	if t.closed.Load() {
 		return nil, ErrClosed
 	}
-	seen := map[[2]string]bool{}
-	for _, l := range limits {
-		if err := l.validate(); err != nil {
-			return nil, err
-		}
-		id := [2]string{l.Group, l.Name}
-		if seen[id] {
-			return nil, fmt.Errorf("limiter: limit %q is defined twice for group %q: give one another name", l.Name, l.Group)
-		}
-		seen[id] = true
+	if err := Validate(limits); err != nil {
+		return nil, err
 	}
 	t.define.Lock()
 	defer t.define.Unlock()
