@@ -16,7 +16,7 @@ func (o *observation) advise(a Advice, sig Signal, until tick, blocked bool) {
 		switch {
 		case o.s.ChallengePassed:
 			return
-		case o.level == LevelBasic && broad(sig.Subject.Scope):
+		case o.level == LevelBasic && (broad(sig.Subject.Scope) || !sig.Confirmed):
 			a = Flag
 		}
 	}
@@ -44,6 +44,11 @@ func (o *observation) advise(a Advice, sig Signal, until tick, blocked bool) {
 	}
 }
 
+// uneasy says that at LevelMax half the evidence that would block is enough to challenge.
+func (o *observation) uneasy(c *evidence, limit float64) bool {
+	return o.level == LevelMax && c.until == never && float64(c.outcome) >= limit/2
+}
+
 // broad scopes hold many people who have nothing to do with each other.
 func broad(s Scope) bool {
 	return s == ScopeRange5 || s == ScopeOperator || s == ScopeNewcomers || s == ScopeAddrBlock
@@ -66,7 +71,7 @@ func subject(scope Scope, number uint64, c Country, n network) Subject {
 func (e *Engine) signal(kind Kind, s Subject, c *evidence, statistic, limit, expected float64) Signal {
 	return Signal{
 		Kind: kind, Subject: s, Statistic: statistic, Threshold: limit,
-		Observed: float64(c.sessions), Expected: expected,
+		Observed: float64(c.sessions), Expected: expected, Confirmed: c.confirmed && c.until != never,
 		Sessions: int(c.sessions), Verified: int(c.verified), FirstSeen: e.nanos(c.first),
 	}
 }

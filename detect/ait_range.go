@@ -3,15 +3,16 @@ package detect
 import "math"
 
 // AIT range: numbers of one range are pumped, told by composition (see composition.go) and by outcomes (see evidence.go), at two
-// to six masked digits. Composition alone raises a suspicion, which challenges; composition with three failures, or outcomes
+// to six masked digits. Composition alone raises a suspicion, which challenges; composition with five failures, or outcomes
 // alone, confirm it. Ranges of five and six digits hold too many people for composition: they trip on outcomes, and later.
 
 // rangeExtra is what a range must show above the threshold on outcomes alone, by masked digits from two.
 var rangeExtra = [5]float64{0, 0, 0, 3, 6}
 
 const (
-	composedMasks = 3 // the first three widths, two to four digits, may trip on composition
-	minFailures   = 3
+	composedMasks = 3    // the first three widths, two to four digits, may trip on composition
+	minFailures   = 3    // with which composition is a suspicion
+	sureFailures  = 5    // with which it is confirmed
 	hitScale      = 4096 // hits are kept in 16 bits
 )
 
@@ -50,7 +51,7 @@ func (o *observation) ranges(counts, familiar bool, row *session) (inhabited uin
 		if scope <= ScopeRange3 {
 			decent = decent || c.verified >= inhabitedBy && c.outcome < 1
 		}
-		if e.blocked(&c.evidence, k, h, now, expected, sustain) && !(decent && familiar && scope >= ScopeRange4) {
+		if (e.blocked(&c.evidence, k, h, now, expected, sustain) || o.uneasy(&c.evidence, threshold+rangeExtra[i])) && !(decent && familiar && scope >= ScopeRange4) {
 			o.adviseRange(&c.evidence, scope, familiar, true)
 		}
 		if counts {
@@ -85,8 +86,9 @@ func (o *observation) compose(c *rangeCell, k *keep, h uint64, i int, familiar, 
 	if i >= composedMasks || c.until != never && c.confirmed {
 		return
 	}
-	confirmed := float64(c.compose) >= threshold && c.failures >= minFailures
-	if !confirmed && (c.until != never || o.expected || float64(c.compose) < thresholdOnly) || o.s.Silent {
+	suspected, confirmed := c.composed()
+	suspected = suspected || !o.expected && float64(c.compose) >= thresholdOnly
+	if o.s.Silent || !confirmed && (c.until != never || !suspected) {
 		return
 	}
 	scope := ScopeRange2 + Scope(i)
@@ -95,6 +97,14 @@ func (o *observation) compose(c *rangeCell, k *keep, h uint64, i int, familiar, 
 	if c.until != never {
 		o.adviseRange(&c.evidence, scope, familiar, false)
 	}
+}
+
+// composed says what composition together with failures amounts to.
+func (c *evidence) composed() (suspected, confirmed bool) {
+	if float64(c.compose) < threshold {
+		return false, false
+	}
+	return c.failures >= minFailures, c.failures >= sureFailures
 }
 
 // peer notes the address of a session and says whether it is among the latest.
@@ -149,7 +159,11 @@ func (o *observation) adviseRange(c *evidence, scope Scope, familiar, before boo
 		a = Challenge
 	}
 	o.honest = min(1, expected/float64(max(1, c.attempts)))
-	sig := o.e.signal(c.kind, subject(scope, o.s.Number, o.s.Country, o.net), c, float64(max(c.compose, c.outcome)), threshold, expected)
+	kind := c.kind
+	if kind == None {
+		kind = c.rangeKind(scope)
+	}
+	sig := o.e.signal(kind, subject(scope, o.s.Number, o.s.Country, o.net), c, float64(max(c.compose, c.outcome)), threshold, expected)
 	o.advise(a, sig, c.until, before)
 }
 

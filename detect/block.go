@@ -29,6 +29,7 @@ func (e *Engine) trip(c *evidence, k *keep, hash uint64, now tick, sig Signal, c
 		c.outcome = max(c.outcome, threshold)
 	}
 	c.kind = sig.Kind
+	sig.Confirmed = confirmed
 	c.attempts, c.attempt = 0, now
 	if k != nil {
 		pin(k, c.until)

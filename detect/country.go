@@ -21,8 +21,10 @@ type countryState struct {
 	// trouble is the provider's.
 	controlN, controlV float64
 	controlT           tick
-	pace               float64 // sessions, fading over a day
-	paceT              tick
+	// The same, fading over four minutes: it sees an outage before a carrier's gateway is blamed for it.
+	quickN, quickV float64
+	pace           float64 // sessions, fading over a day
+	paceT          tick
 	// Inhabited ranges: of the sessions of new numbers that verified, the portion that fell into a range of four, five, six
 	// masked digits where others had verified before.
 	cover   [3]float32
@@ -37,30 +39,41 @@ const (
 	priorSessions   = 40
 	controlWeight   = 8   // sessions the control group is worth at rest
 	controlUsual    = .80 // what known numbers usually convert
+	unhealthy       = .55 // what they convert when something is broken
 	baselineHalves  = 3000
 )
 
 func (c *countryState) init() {
 	c.baseN, c.baseV = priorSessions, priorSessions*priorConversion
 	c.controlN, c.controlV = controlWeight, controlWeight*.75
+	c.quickN, c.quickV = controlWeight, controlWeight*.75
 }
 
 // expectation is the share of honest sessions that verify now. The country is locked.
 func (c *countryState) expectation() float64 {
-	control := min(1, c.controlV/c.controlN/controlUsual)
+	control := c.controlV / c.controlN
+	if quick := c.quickV / c.quickN; quick < unhealthy {
+		control = min(control, quick) // above that it is noise
+	}
+	control = min(1, control/controlUsual)
 	return min(.85, max(.10, .88*c.baseV/c.baseN*control))
 }
 
 // control notes how a session ended. The country is locked.
 func (c *countryState) control(known, ok bool, now tick) {
-	d := decay(now.since(c.controlT), 20*minute)
+	passed := now.since(c.controlT)
 	c.controlT = max(c.controlT, now)
-	c.controlV = (c.controlV-controlUsual*controlWeight)*d + controlUsual*controlWeight
-	c.controlN = (c.controlN-controlWeight)*d + controlWeight
+	slow, quick := decay(passed, 20*minute), decay(passed, 4*minute)
+	c.controlV = (c.controlV-controlUsual*controlWeight)*slow + controlUsual*controlWeight
+	c.controlN = (c.controlN-controlWeight)*slow + controlWeight
+	c.quickV = (c.quickV-controlUsual*controlWeight)*quick + controlUsual*controlWeight
+	c.quickN = (c.quickN-controlWeight)*quick + controlWeight
 	if known {
 		c.controlN++
+		c.quickN++
 		if ok {
 			c.controlV++
+			c.quickV++
 		}
 	}
 }
@@ -99,7 +112,9 @@ func (c *countryState) telling() uint8 {
 }
 
 // healthy says that known numbers verify as they should.
-func (c *countryState) healthy() bool { return c.controlV/c.controlN > .55 }
+func (c *countryState) healthy() bool {
+	return c.controlV/c.controlN > unhealthy && c.quickV/c.quickN > unhealthy
+}
 
 // learn adds a session to the baseline.
 func (c *countryState) learn(ok, again bool) {

@@ -23,11 +23,19 @@ func (o *observation) strangers() {
 	c := &o.e.countries[o.s.Country%countries]
 	c.mu.Lock()
 	x := &c.strangers[o.class-knownStrange]
-	if o.e.blocked(x, nil, strangersHash(o.s.Country, o.class), o.now, math.Inf(1), strangersHold[o.class-knownStrange]) {
-		sig := o.e.signal(x.kind, strangersSubject(o.s.Country, o.class), x, float64(x.outcome), strangersTrip[o.class-knownStrange], 0)
+	if o.e.blocked(x, nil, strangersHash(o.s.Country, o.class), o.now, math.Inf(1), strangersHold[o.class-knownStrange]) || o.uneasy(x, strangersTrip[o.class-knownStrange]) {
+		sig := o.e.signal(strangersKind(o.class), strangersSubject(o.s.Country, o.class), x, float64(x.outcome), strangersTrip[o.class-knownStrange], 0)
 		o.advise(Challenge, sig, x.until, true)
 	}
 	c.mu.Unlock()
+}
+
+// strangersKind names what a class is up to: who asks for known numbers from strange places is after accounts.
+func strangersKind(c class) Kind {
+	if c == knownStrange {
+		return OTPBruteforce
+	}
+	return CountryAnomaly
 }
 
 func strangersHash(c Country, of class) uint64 { return uint64(c)<<8 | uint64(of) }
@@ -59,11 +67,7 @@ func (e *Engine) judgeStrangers(c *country, s *session, ok bool, now tick) {
 	x.sessions++
 	x.outcome = min(x.outcome+float32(fail), float32(strangersHold[s.class-knownStrange]+strangersCap))
 	if x.until == never && float64(x.outcome) >= limit {
-		kind := CountryAnomaly
-		if s.class == knownStrange {
-			kind = OTPBruteforce
-		}
-		sig := e.signal(kind, strangersSubject(s.country, s.class), x, float64(x.outcome), limit,
+		sig := e.signal(strangersKind(s.class), strangersSubject(s.country, s.class), x, float64(x.outcome), limit,
 			float64(x.sessions)*base)
 		sig.Observed = float64(x.verified)
 		e.trip(x, nil, strangersHash(s.country, s.class), now, sig, true)

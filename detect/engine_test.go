@@ -142,6 +142,7 @@ func TestLevelsAndModes(t *testing.T) {
 	for k := range capped.Kinds {
 		capped.Kinds[k].AtMost = Challenge
 	}
+	stopped := map[string]int{}
 	for _, tc := range []struct {
 		name           string
 		policy         Policy
@@ -157,6 +158,7 @@ func TestLevelsAndModes(t *testing.T) {
 		{"at most challenge", capped, true, true},
 	} {
 		w, signals := attack(tc.policy)
+		stopped[tc.name] = w.stopped["bots"]
 		if got := w.stopped["bots"] > 300; got != tc.stops {
 			t.Errorf("%s: %d of 400 stopped", tc.name, w.stopped["bots"])
 		}
@@ -172,6 +174,34 @@ func TestLevelsAndModes(t *testing.T) {
 					t.Fatalf("%s: signal %v has shadow %v", tc.name, s, s.Shadow)
 				}
 			}
+		}
+	}
+	if !(stopped["basic"] <= stopped["standard"] && stopped["standard"] <= stopped["max"]) || stopped["basic"] == stopped["max"] {
+		t.Errorf("stricter levels do not stop more: %v", stopped)
+	}
+}
+
+func TestCatalogueIsComplete(t *testing.T) {
+	all := Catalogue()
+	for i, k := range Kinds() {
+		if i >= len(all) || all[i].Kind != k || all[i].Keys == "" || all[i].Statistic == "" || all[i].Action == "" {
+			t.Fatalf("the catalogue lacks %v", k)
+		}
+	}
+	if len(all) != len(Kinds()) {
+		t.Errorf("%d entries for %d kinds", len(all), len(Kinds()))
+	}
+}
+
+func TestCountries(t *testing.T) {
+	w := morning(t)
+	all := w.e.Countries()
+	if len(all) != 2 {
+		t.Fatalf("%d countries, want SG and GB", len(all))
+	}
+	for _, c := range all {
+		if !c.Mature || c.Baseline < .6 || c.Baseline > .95 || c.PerDay < 1000 || c.TellingOf < 4 || c.TellingOf > 6 || c.TurnedDown {
+			t.Errorf("%+v", c)
 		}
 	}
 }

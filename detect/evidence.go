@@ -128,8 +128,9 @@ func (e *Engine) judgeRanges(end *ending, k *keys) {
 					e.lift(&x.evidence, h)
 				}
 			} else if !end.ok {
-				composed := i < composedMasks && float64(x.compose) >= threshold && x.failures >= minFailures
-				e.suspect(end, &x.evidence, kp, h, x.rangeKind(scope), scope, limit, composed)
+				suspected, confirmed := x.composed()
+				narrow := i < composedMasks
+				e.suspect(end, &x.evidence, kp, h, x.rangeKind(scope), scope, limit, narrow && suspected, narrow && confirmed)
 			}
 			touch(kp, end.now, x.worth())
 		}
@@ -159,6 +160,10 @@ func (e *Engine) judgeAddresses(end *ending, k *keys) {
 			if scope == ScopeAddrBlock && x.verified > 0 {
 				limit += addrBlockExtra
 			}
+			if x.shared() {
+				// An outage fails everywhere at once, and the control group needs a moment to see it.
+				limit += sharedExtra
+			}
 			if x.probed() {
 				kind = Enumeration
 			}
@@ -173,7 +178,7 @@ func (e *Engine) judgeAddresses(end *ending, k *keys) {
 					e.lift(&x.evidence, h)
 				}
 			} else if !end.ok {
-				e.suspect(end, &x.evidence, kp, h, kind, scope, limit, false)
+				e.suspect(end, &x.evidence, kp, h, kind, scope, limit, false, false)
 			}
 			touch(kp, end.now, x.worth())
 		}
@@ -210,7 +215,7 @@ func (x *evidence) weigh(end *ending, hit float64) bool {
 const suspicion = 4
 
 // suspect blocks a key whose evidence has grown enough, or confirms a block that was only a suspicion.
-func (e *Engine) suspect(end *ending, x *evidence, k *keep, h uint64, kind Kind, scope Scope, limit float64, composed bool) {
+func (e *Engine) suspect(end *ending, x *evidence, k *keep, h uint64, kind Kind, scope Scope, limit float64, suspected, confirmed bool) {
 	if x.until != never && x.confirmed {
 		return
 	}
@@ -219,8 +224,9 @@ func (e *Engine) suspect(end *ending, x *evidence, k *keep, h uint64, kind Kind,
 		x.compose = min(x.compose, threshold-suspicion-1)
 		x.outcome = min(x.outcome, threshold-suspicion-1)
 	}
-	confirmed := float64(x.outcome) >= limit || composed
-	if !confirmed && (x.until != never || float64(x.outcome) < limit-suspicion) {
+	confirmed = confirmed || float64(x.outcome) >= limit
+	suspected = suspected || float64(x.outcome) >= limit-suspicion
+	if !confirmed && (x.until != never || !suspected) {
 		return
 	}
 	s := end.s

@@ -12,6 +12,7 @@ const (
 	addrBlockExtra  = 2.
 	sharedVerified  = 3 // verified sessions, and their portion, that make an address a shared one
 	sharedPortion   = .1
+	sharedExtra     = 8.
 	familiarBlock   = 2 // verified sessions that make an address block familiar
 	surgeLargest    = 20.
 	addressSessions = 1. // an hour, that honest people make from a blocked address before it is renewed
@@ -69,7 +70,7 @@ func (o *observation) fanout(c *addressCell, known bool, surge float64) {
 
 // addressBlocked stops sends from a blocked address or block, which is locked. Numbers that verified before pass.
 func (o *observation) addressBlocked(c *addressCell, k *keep, h uint64, scope Scope, known bool) {
-	if known || !o.e.blocked(&c.evidence, k, h, o.now, addressSessions, math.Inf(1)) {
+	if known || !o.e.blocked(&c.evidence, k, h, o.now, addressSessions, math.Inf(1)) && !o.uneasy(&c.evidence, threshold) {
 		return
 	}
 	// A carrier's gateway is shared with people who verify. They are challenged, not denied, for what one of them does.
@@ -78,7 +79,11 @@ func (o *observation) addressBlocked(c *addressCell, k *keep, h uint64, scope Sc
 		a = Challenge
 	}
 	o.honest = min(1, float64(c.earned)/6/float64(max(1, c.attempts)))
-	o.advise(a, o.e.signal(c.kind, o.net.subject(scope), &c.evidence, float64(c.outcome), threshold, addressSessions), c.until, true)
+	kind := c.kind
+	if kind == None {
+		kind = IPFanout
+	}
+	o.advise(a, o.e.signal(kind, o.net.subject(scope), &c.evidence, float64(c.outcome), threshold, addressSessions), c.until, true)
 }
 
 // surge is how much busier the account is than its day's average, from 1 to surgeLargest.

@@ -3,6 +3,8 @@ package detect
 import (
 	"fmt"
 	"net/netip"
+	"strings"
+	"time"
 )
 
 // Subject is what a signal or a block is about. It names a full number only for ScopeNumber, and its String masks that.
@@ -52,6 +54,8 @@ type Signal struct {
 	Subject Subject
 	// Advice is what this detector alone would do.
 	Advice Advice
+	// Confirmed says that outcomes prove it; otherwise it is a suspicion, which only challenges.
+	Confirmed bool
 	// Shadow says that the detector is not enforced.
 	Shadow bool
 	// Statistic reached Threshold; both in the unit of the detector (log-likelihood, score, count).
@@ -63,10 +67,37 @@ type Signal struct {
 	FirstSeen          int64
 }
 
-// String explains the signal to an on-call engineer. It is not meant for the end user.
+// String explains the signal to an on-call engineer. It is not meant for the end user, and names no full number.
 func (s Signal) String() string {
-	return fmt.Sprintf("%s %s: statistic %.1f of %.1f, observed %.3g, expected %.3g, %d sessions, %d verified",
-		s.Kind, s.Subject, s.Statistic, s.Threshold, s.Observed, s.Expected, s.Sessions, s.Verified)
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s: ", s.Kind)
+	switch s.Kind {
+	case VictimFlood:
+		fmt.Fprintf(&b, "number %s was asked for from %.0f address blocks, usual are %.0f", s.Subject, s.Observed, s.Expected)
+	case RetryStorm, LoadTest:
+		fmt.Fprintf(&b, "number %s is asked for by one client in machine rhythm, %.0f times in a row; a fault, no attack", s.Subject, s.Statistic)
+	case OTPBruteforce:
+		if s.Subject.Scope == ScopeNumber {
+			fmt.Fprintf(&b, "number %s had %.1f wrong codes lately, usual are %.1f", s.Subject, s.Observed, s.Expected)
+			break
+		}
+		fmt.Fprintf(&b, "%s: %d sessions of guessing", s.Subject, s.Sessions)
+	default:
+		fmt.Fprintf(&b, "%s %s: %d sessions, %d verified, %.3g expected", strings.ReplaceAll(s.Subject.Scope.String(), "_", " "), s.Subject,
+			s.Sessions, s.Verified, s.Expected)
+	}
+	if s.FirstSeen != 0 {
+		b.WriteString(", first seen " + time.Unix(0, s.FirstSeen).UTC().Format("2006-01-02 15:04Z"))
+	}
+	certainty := "suspected"
+	if s.Confirmed {
+		certainty = "confirmed"
+	}
+	fmt.Fprintf(&b, "; evidence %.1f of %.1f, %s", s.Statistic, s.Threshold, certainty)
+	if s.Shadow {
+		b.WriteString(", shadow")
+	}
+	return b.String()
 }
 
 // Block is a stop in force.

@@ -104,5 +104,5 @@ func (e *Engine) numberSignal(kind Kind, number uint64, c Country, n *numberCell
 		observed, expected = statistic, .5
 	}
 	return Signal{Kind: kind, Subject: Subject{Scope: ScopeNumber, Digits: number, Country: c}, Statistic: statistic,
-		Threshold: limit, Observed: observed, Expected: expected, Verified: int(n.verified)}
+		Threshold: limit, Observed: observed, Expected: expected, Verified: int(n.verified), Confirmed: true}
 }
