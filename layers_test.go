@@ -28,6 +28,7 @@ var layers = map[string]int{
 	"internal/mapped":   -1, // memory for the tables above
 	"internal/lists":    1,  // numbers and addresses in, an answer out
 	"internal/replies":  0,
+	"internal/extract":  0,
 	"policy":            1,
 	"consent":           1,
 	"internal/identity": 2, // reads accounts of a policy
@@ -43,6 +44,7 @@ var layers = map[string]int{
 	"cmd":                5,
 	"bench":              6, // looks at everything
 	"examples":           6,
+	"test":               6, // whole programs against real ones
 	".":                  6, // this test
 }
 
