@@ -89,7 +89,11 @@ func (g *grpcServer) CheckSendStream(stream grpc.BidiStreamingServer[sendgatev1.
 				answering.Unlock()
 				return
 			}
-			err = stream.Send(g.answer(stream.Context(), in))
+			if _, f := callerOf(stream.Context()); f != nil {
+				err = f // his key was removed: not a wrong question, the end
+			} else {
+				err = stream.Send(g.answer(stream.Context(), in))
+			}
 			answering.Unlock()
 			if err != nil {
 				done <- err

@@ -19,6 +19,7 @@ import (
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 	healthgrpc "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/metadata"
@@ -26,6 +27,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/sendgate/sendgate/gate"
+	"github.com/sendgate/sendgate/internal/lists"
 	"github.com/sendgate/sendgate/limiter"
 	"github.com/sendgate/sendgate/policy"
 	sendgatev1 "github.com/sendgate/sendgate/proto/sendgate/v1"
@@ -48,6 +50,9 @@ type setup struct {
 	network     string // "tcp" by default
 	maxInFlight int64
 	drain       time.Duration
+	lists       *lists.Store
+	options     func(*server.Options)            // the last word
+	transport   credentials.TransportCredentials // of the client
 }
 
 func start(t *testing.T, s setup) *running {
@@ -67,7 +72,7 @@ func start(t *testing.T, s setup) *running {
 	if err != nil {
 		t.Fatal(err)
 	}
-	g, err := gate.New(t.Context(), gate.Options{Policy: p, Store: store, Clock: s.clock})
+	g, err := gate.New(t.Context(), gate.Options{Policy: p, Store: store, Lists: s.lists, Clock: s.clock})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -88,14 +93,22 @@ func start(t *testing.T, s setup) *running {
 		t.Fatal(err)
 	}
 	r := &running{url: "http://" + web.Addr().String(), log: new(lockedBuffer), done: make(chan error, 1)}
-	srv, err := server.New(server.Options{
-		Gate: g, Store: store, Log: slog.New(slog.NewTextHandler(r.log, nil)), Version: "test", GRPC: rpc, HTTP: web,
+	o := server.Options{
+		Lists: s.lists,
+		Gate:  g, Store: store, Log: slog.New(slog.NewTextHandler(r.log, nil)), Version: "test", GRPC: rpc, HTTP: web,
 		MaxInFlight: s.maxInFlight, Drain: s.drain,
-	})
+	}
+	if s.options != nil {
+		s.options(&o)
+	}
+	srv, err := server.New(o)
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.conn, err = grpc.NewClient(target, grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithNoProxy(),
+	if s.transport == nil {
+		s.transport = insecure.NewCredentials()
+	}
+	r.conn, err = grpc.NewClient(target, grpc.WithTransportCredentials(s.transport), grpc.WithNoProxy(),
 		grpc.WithDefaultCallOptions(grpc.MaxCallSendMsgSize(64<<20)))
 	if err != nil {
 		t.Fatal(err)
