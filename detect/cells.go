@@ -53,7 +53,8 @@ type numberCell struct {
 	others   uint8     // more than two addresses were seen
 	wrong    uint8     // wrong codes in this session
 	address  [2]uint16 // fingerprints of the latest two
-	origins  [9]uint16 // fingerprints of address blocks, latest first; the top bit says that the owner verified there
+	hour     uint16    // in which it last counted for the control group
+	origins  [8]uint16 // fingerprints of address blocks, latest first; the top bit says that the owner verified there
 }
 
 // originCell is an /16 or /32 of addresses, about one provider, and the countries it verified for.
@@ -84,7 +85,8 @@ type session struct {
 	class   class
 	state   uint8
 	more    uint8
-	_       [17]byte
+	hourly  bool // the number's first this hour: it counts for the control group, which nobody shall flood
+	_       [16]byte
 }
 
 // What state a session is in.

@@ -52,7 +52,7 @@ func (e *Engine) judge(s *session, ok bool, now tick) {
 	e.fetch(&k, ranged)
 	c := &e.countries[s.country%countries]
 	c.mu.Lock()
-	if s.class != knownStrange {
+	if s.class != knownStrange && s.hourly {
 		c.control(s.state&sessionKnown != 0, ok, now)
 	}
 	fail, _ := evidenceOf(c.expectation())

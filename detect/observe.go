@@ -220,6 +220,9 @@ func (o *observation) begin(n *numberCell, row session, known, repeat bool) {
 	if o.res.Advice.Stops() {
 		row.state |= sessionStopped
 	}
+	thisHour := uint16(o.now/hour) + 1
+	row.hourly = n.hour != thisHour
+	n.hour = thisHour
 	n.start, n.session, n.wrong = o.now, 0, 0
 	u.began, u.row = true, row
 	if o.res.Advice < Delay || o.res.Advice == Challenge {
