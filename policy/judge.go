@@ -27,6 +27,7 @@ func (d *decoder) judge(p *Policy) {
 	d.judgeLists(&p.Lists)
 	d.judgeCountries(&p.Numbers.Countries, "numbers.countries")
 	d.judgeAccounts(p)
+	d.judgeProxies(p.Proxies)
 }
 
 // judgeClientAddress asks the package that will use it. It tells a line a problem, the key first.

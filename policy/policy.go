@@ -32,6 +32,8 @@ type Policy struct {
 	// Accounts by name. Empty: callers are not told apart by keys.
 	Accounts map[string]*Account
 	OTP      OTP
+	// Proxies is nil where no proxy asks.
+	Proxies *Proxies `json:",omitempty"`
 	// FailMode is for what no rule decides. Rules have their own, already settled.
 	FailMode FailMode
 
