@@ -140,22 +140,26 @@ func TestRace_wordReadBeforeRecycling_casFails(t *testing.T) {
 		k := tab.Key([]byte("k"))
 		mustTake(t, tab, t0, Charge{r[0], k, 1})
 		slot := seat(t, tab, r[0], k)
-		first := contents(tab, slot, r[0])
 		seen := map[[2]uint64]bool{}
-		now := t0
-		for i := range 50 {
+		for range 50 {
+			end := int64(0) // the reading at which the slot's words are free
 			for j, w := range contents(tab, slot, r[0])[1:] {
 				if seen[[2]uint64{uint64(j), w}] && (limit.N <= MaxExact || j+1 == headWord) {
 					t.Fatalf("%s: word %d is %#x again", limit.Name, j+1, w)
 				}
 				seen[[2]uint64{uint64(j), w}] = true
+				end = max(end, until(w))
 			}
-			// As early as it may be: the words are free, and not yet older than the reading.
-			for !reseat(t, tab, slot, r[0], k, lo(now)) {
-				now = now.Add(time.Microsecond * time.Duration(1+99*(1-i&1)))
+			if c := r[0].table.cut; c.width > 0 {
+				end = (int64(tab.mem[slot+headWord]&headMask) + c.nb + 1) * c.width
+			}
+			if reseat(t, tab, slot, r[0], k, end) {
+				t.Fatalf("%s: recycled when its words are free, and not yet older than the reading", limit.Name)
+			}
+			if !reseat(t, tab, slot, r[0], k, end+1) {
+				t.Fatalf("%s: not recycled when its words are older than the reading", limit.Name)
 			}
 		}
-		_ = first
 	}
 }
 

@@ -147,7 +147,7 @@ func floodSize() (slots int64, limited, flood int) {
 		return 1_000_000, 10_000, 100_000_000
 	}
 	if testing.Short() || raceEnabled {
-		return 20_000, 200, 200_000
+		return 9000, 90, 60_000
 	}
 	return 20_000, 200, 1_000_000
 }
