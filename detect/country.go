@@ -23,6 +23,8 @@ type countryState struct {
 	controlT           tick
 	// The same, fading over four minutes: it sees an outage before a carrier's gateway is blamed for it.
 	quickN, quickV float64
+	// What known numbers usually convert here: begins as .80 worth 40 sessions, and about the last thousand count.
+	usualN, usualV float64
 	pace           float64 // sessions, fading over a day
 	paceT          tick
 	// Inhabited ranges: of the sessions of new numbers that verified, the portion that fell into a range of four, five, six
@@ -38,8 +40,8 @@ const (
 	priorConversion = .65
 	priorSessions   = 40
 	controlWeight   = 8   // sessions the control group is worth at rest
-	controlUsual    = .80 // what known numbers usually convert
-	unhealthy       = .55 // what they convert when something is broken
+	controlUsual    = .80 // what known numbers convert, until it is learned
+	unhealthy       = .69 // the part of it they convert when something is broken
 	baselineHalves  = 3000
 )
 
@@ -47,33 +49,40 @@ func (c *countryState) init() {
 	c.baseN, c.baseV = priorSessions, priorSessions*priorConversion
 	c.controlN, c.controlV = controlWeight, controlWeight*.75
 	c.quickN, c.quickV = controlWeight, controlWeight*.75
+	c.usualN, c.usualV = priorSessions, priorSessions*controlUsual
 }
 
 // expectation is the share of honest sessions that verify now. The country is locked.
 func (c *countryState) expectation() float64 {
-	control := c.controlV / c.controlN
-	if quick := c.quickV / c.quickN; quick < unhealthy {
+	control, usual := c.controlV/c.controlN, c.usual()
+	if quick := c.quickV / c.quickN; quick < unhealthy*usual {
 		control = min(control, quick) // above that it is noise
 	}
-	control = min(1, control/controlUsual)
+	control = min(1, control/usual)
 	return min(.85, max(.10, .88*c.baseV/c.baseN*control))
 }
 
 // control notes how a session ended. The country is locked.
 func (c *countryState) control(known, ok bool, now tick) {
-	passed := now.since(c.controlT)
+	passed, usual := now.since(c.controlT), c.usual()
 	c.controlT = max(c.controlT, now)
 	slow, quick := decay(passed, 20*minute), decay(passed, 4*minute)
-	c.controlV = (c.controlV-controlUsual*controlWeight)*slow + controlUsual*controlWeight
+	c.controlV = (c.controlV-usual*controlWeight)*slow + usual*controlWeight
 	c.controlN = (c.controlN-controlWeight)*slow + controlWeight
-	c.quickV = (c.quickV-controlUsual*controlWeight)*quick + controlUsual*controlWeight
+	c.quickV = (c.quickV-usual*controlWeight)*quick + usual*controlWeight
 	c.quickN = (c.quickN-controlWeight)*quick + controlWeight
 	if known {
 		c.controlN++
 		c.quickN++
+		c.usualN++
 		if ok {
 			c.controlV++
 			c.quickV++
+			c.usualV++
+		}
+		if c.usualN > 1000 {
+			c.usualN *= .5
+			c.usualV *= .5
 		}
 	}
 }
@@ -113,8 +122,12 @@ func (c *countryState) telling() uint8 {
 
 // healthy says that known numbers verify as they should.
 func (c *countryState) healthy() bool {
-	return c.controlV/c.controlN > unhealthy && c.quickV/c.quickN > unhealthy
+	bar := unhealthy * c.usual()
+	return c.controlV/c.controlN > bar && c.quickV/c.quickN > bar
 }
+
+// usual is what known numbers convert here when nothing is wrong.
+func (c *countryState) usual() float64 { return max(.4, c.usualV/c.usualN) }
 
 // learn adds a session to the baseline.
 func (c *countryState) learn(ok, again bool) {
