@@ -38,6 +38,7 @@ var layers = map[string]int{
 	"audit":              3,
 	"alert":              3,
 	"internal/replay":    3, // a gate of its own on a log
+	"internal/traffic":   0, // made-up traffic in, no judgement
 	"server":             4,
 	"client":             4,
 	"proto":              0,
