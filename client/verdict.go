@@ -152,7 +152,7 @@ func (c *Client) failed(ctx context.Context, err error) (Verdict, error) {
 func storeGone(s *status.Status) bool {
 	for _, d := range s.Details() {
 		if info, ok := d.(*errdetails.ErrorInfo); ok && info.Domain == "sendgate" && info.Reason == "STORE_UNAVAILABLE" {
-			return s.Code() == codes.Unavailable
+			return true
 		}
 	}
 	return false

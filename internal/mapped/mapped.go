@@ -91,9 +91,6 @@ func create(path string, h header) (*os.File, error) {
 		_, err = f.WriteAt(h.marshal(), 0)
 	}
 	if err == nil {
-		err = lock(f) // before it has its name, so that no one else can be first
-	}
-	if err == nil {
 		err = os.Link(f.Name(), path)
 	}
 	if err != nil {

@@ -56,10 +56,21 @@ func TestOpen_inMemory(t *testing.T) {
 
 func TestOpen_allocatesInFull(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "table")
-	open(t, path, 64*Page)
-	var s unix.Stat_t
-	if err := unix.Stat(path, &s); err != nil || s.Blocks*512 < 65*Page {
-		t.Errorf("%d bytes on disk, %v", s.Blocks*512, err)
+	open(t, path, 64*Page).Close()
+	header, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sparse := filepath.Join(t.TempDir(), "copy") // as some programs copy
+	if err := errors.Join(os.WriteFile(sparse, header[:headerLen], 0o600), os.Truncate(sparse, 65*Page)); err != nil {
+		t.Fatal(err)
+	}
+	open(t, sparse, Page)
+	for _, path := range []string{path, sparse} {
+		var s unix.Stat_t
+		if err := unix.Stat(path, &s); err != nil || s.Blocks*512 < 65*Page {
+			t.Errorf("%s: %d bytes on disk, %v", path, s.Blocks*512, err)
+		}
 	}
 }
 

@@ -248,20 +248,22 @@ func TestFinish_afterItsRecordIsAnothers(t *testing.T) {
 	for i := range late {
 		late[i], _ = begin(t, table, start, "a", strconv.Itoa(i), "x")
 	}
-	var others []string
+	others := map[string]*Call{}
 	for i := range late {
-		call, _ := begin(t, table, start.Add(time.Second), "b", strconv.Itoa(i), "x")
-		call.Finish([]byte("b"))
-		if call.State == New {
-			others = append(others, strconv.Itoa(i))
+		if call, _ := begin(t, table, start.Add(time.Second), "b", strconv.Itoa(i), "x"); call.State == New {
+			others[strconv.Itoa(i)] = &call
 		}
 	}
 	for i := range late {
 		late[i].Finish([]byte("a"))
 	}
-	for _, key := range others {
-		if call, _ := begin(t, table, start.Add(time.Second), "b", key, "x"); string(call.Reply) != "b" {
-			t.Errorf("%v %q, want b", call.State, call.Reply)
+	for key, call := range others {
+		if _, twin := begin(t, table, start.Add(time.Second), "b", key, "x"); !twin {
+			t.Error("a call in flight was ended by another")
+		}
+		call.Finish([]byte("b"))
+		if again, _ := begin(t, table, start.Add(time.Second), "b", key, "x"); string(again.Reply) != "b" {
+			t.Errorf("%v %q, want b", again.State, again.Reply)
 		}
 	}
 }
