@@ -17,7 +17,7 @@ type observed struct {
 }
 
 // observe shows a send to detection, whatever becomes of it. Numbers for tests are not shown.
-func (g *Gate) observe(s *scratch, id checkID, l *listed) {
+func (g *Gate) observe(s *scratch, l *listed) {
 	seen := &s.seen
 	if seen.asked = g.detect != nil && !l.result.Test.OK(); !seen.asked {
 		return
@@ -28,9 +28,9 @@ func (g *Gate) observe(s *scratch, id checkID, l *listed) {
 		country = send.Number.Country()
 	}
 	seen.send = detect.Send{
-		ID: id.sequence, At: v.At.UnixNano(), Number: send.Number.Digits(), Country: detect.CountryOf(country), Client: send.Client,
+		ID: s.ticket.sequence, At: v.At.UnixNano(), Number: send.Number.Digits(), Country: detect.CountryOf(country), Client: send.Client,
 		Account: nameHash(send.Account), Purpose: detectPurpose(send.Purpose), Lookup: looksUp(send.Endpoint),
-		ChallengePassed: send.ChallengePassed, Exempt: l.allows(), Silent: g.heard.silent(id.account, v.At),
+		ChallengePassed: send.ChallengePassed, Exempt: l.allows(), Silent: g.heard.silent(s.ticket.account, v.At),
 	}
 	seen.result = g.detect.Observe(&seen.send)
 	if n := seen.result.Count; n > 0 {
@@ -114,7 +114,7 @@ func (g *Gate) withdraw(o *observed) {
 }
 
 // detectOutcome tells detection what became of a send. It returns false where the send is not remembered.
-func (g *Gate) detectOutcome(id checkID, at time.Time, what detect.OutcomeKind) bool {
+func (g *Gate) detectOutcome(id *checkID, at time.Time, what detect.OutcomeKind) bool {
 	g.heard.note(id.account, at, what)
 	return g.detect != nil && g.detect.Outcome(at.UnixNano(), id.sequence, what)
 }
@@ -122,7 +122,7 @@ func (g *Gate) detectOutcome(id checkID, at time.Time, what detect.OutcomeKind) 
 // DetectOutcome tells detection alone what became of the send that a check id names.
 func (g *Gate) DetectOutcome(checkID string, at time.Time, what detect.OutcomeKind) bool {
 	id, err := g.ids.open(checkID)
-	return err == nil && g.detectOutcome(id, at, what)
+	return err == nil && g.detectOutcome(&id, at, what)
 }
 
 func kindOf(a detect.Advice) Kind {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/sendgate/sendgate/detect"
 	"github.com/sendgate/sendgate/internal/lists"
+	"github.com/sendgate/sendgate/internal/prices"
 	"github.com/sendgate/sendgate/limiter"
 	"github.com/sendgate/sendgate/policy"
 )
@@ -26,6 +27,8 @@ type Options struct {
 	// Detect is shown every send and advises. Default none. The gate sets its policy and does not close it; nobody else may use
 	// it for sends.
 	Detect *detect.Engine
+	// Prices are what messages cost. Required where the policy has budgets, in their currency.
+	Prices *prices.Table
 	// Clock is read once a check. Required. It must not step back while the gate lives.
 	Clock func() time.Time
 	// Secret seals check ids: SecretSize bytes, the same for every process that is to read them. Default random, so that
@@ -40,9 +43,11 @@ type Gate struct {
 	store     limiter.Store
 	lists     *lists.Store   // nil where there are none
 	detect    *detect.Engine // nil where there is none
+	prices    *prices.Table  // nil where there is none
 	clock     func() time.Time
 	ids       *checkIDs
 	heard     heard
+	pace      pace  // of codes sent and entered
 	observers *ring // nil where there are none
 
 	rules   atomic.Pointer[rules]
@@ -66,7 +71,7 @@ func New(ctx context.Context, o Options) (*Gate, error) {
 	if err != nil {
 		return nil, err
 	}
-	g := &Gate{store: o.Store, lists: o.Lists, detect: o.Detect, clock: o.Clock, ids: ids}
+	g := &Gate{store: o.Store, lists: o.Lists, detect: o.Detect, prices: o.Prices, clock: o.Clock, ids: ids}
 	g.scratch.New = func() any { return new(scratch) }
 	if err := g.SetPolicy(ctx, o.Policy); err != nil {
 		return nil, err
@@ -85,7 +90,7 @@ func (g *Gate) SetPolicy(ctx context.Context, p *policy.Policy) error {
 	if err := g.setDetectPolicy(p); err != nil {
 		return err
 	}
-	r, err := newRules(ctx, g.store, p)
+	r, err := newRules(ctx, g.store, p, g.prices)
 	if err != nil {
 		if old := g.rules.Load(); old != nil {
 			err = errors.Join(err, g.setDetectPolicy(old.policy))
@@ -93,7 +98,9 @@ func (g *Gate) SetPolicy(ctx context.Context, p *policy.Policy) error {
 		return err
 	}
 	r.since = g.clock()
-	g.rules.Store(r)
+	if g.rules.Swap(r) == nil {
+		g.recall(ctx, r, r.since)
+	}
 	return nil
 }
 
@@ -129,13 +136,21 @@ func (g *Gate) Close() {
 
 // scratch is what one check works with. It is reused, so that a check allocates nothing but its answer.
 type scratch struct {
-	event   Event
-	seen    observed
-	plan    policy.Plan
-	keys    []limiter.Key    // by key of the plan
-	charges []limiter.Charge // by index of plan.Enforced
-	one     [1]limiter.Charge
-	id      [checkIDBytes + checkIDText]byte
+	event Event
+	seen  observed
+	plan  policy.Plan
+	keys  []limiter.Key // by key of the plan
+	// What is charged, in the order of the store's rules, and for which rule each.
+	charges []limiter.Charge
+	rules   []*rule
+	// What rules in shadow mode would charge.
+	shadow      []limiter.Charge
+	shadowRules []*rule
+	money       int64 // what the send costs; 0 where no budget applies
+	dear        *rule // the budget that the send alone would break; nil for none
+	one         [1]limiter.Charge
+	ticket      checkID
+	id          []byte
 }
 
 // Check judges one send. The error is an *InvalidError, a *ForbiddenError or an *UnavailableError, or that of ctx.
@@ -157,15 +172,18 @@ func (g *Gate) decide(ctx context.Context, req *Request, s *scratch) error {
 		if !errors.Is(err, limiter.ErrForeignRule) {
 			return err
 		}
-		// The policy changed under this check and dropped a rule of it. Ask again under the new one, which is stored when
-		// the change lets go of the lock.
-		g.setting.Lock()
-		same := g.rules.Load() == r
-		g.setting.Unlock()
-		if same {
+		if !g.changed(r) {
 			return fmt.Errorf("gate: the store does not know the rules of the policy in force: %w", err)
 		}
 	}
+}
+
+// changed waits for the policy to be changed by somebody who is at it, and says whether it was: then a question that met a rule which
+// is no more is asked again.
+func (g *Gate) changed(r *rules) bool {
+	g.setting.Lock() // the new rules are stored when the change lets go of it
+	defer g.setting.Unlock()
+	return g.rules.Load() != r
 }
 
 // decideBy is the straight line: canonical, observe, lists, numbers, plan, take, judge.
@@ -178,20 +196,31 @@ func (g *Gate) decideBy(ctx context.Context, r *rules, req *Request, s *scratch)
 		return err
 	}
 	s.event.Cost = req.Cost
-	s.charges = s.charges[:0] // whoever undoes this check must find nothing of the one before
+	s.forget()
 	*v = Verdict{At: g.clock(), PolicyVersion: r.policy.Version}
 
 	listed := g.look(r, send, v.At)
-	sequence := g.ids.next()
-	account := accountTag(send.Account)
-	g.observe(s, checkID{sequence: sequence, account: account}, &listed)
+	s.ticket.sequence, s.ticket.account = g.ids.next(), accountTag(send.Account)
+	g.observe(s, &listed)
 	err := g.judge(ctx, r, s, &listed)
 	g.settle(s, err)
 	if err != nil {
 		return err
 	}
-	v.CheckID = g.ids.seal(&s.id, checkID{at: v.At, number: send.Number.Digits(), account: account, sequence: sequence})
+	g.sealID(r, s)
+	if v.Kind == Allow && send.Purpose == "otp" && v.Reason != "list:test" && g.pace.sent(v.At, s.ticket.timeout) {
+		g.turnSilent(ctx, r, v.At)
+	}
 	return nil
+}
+
+// sealID makes the id of a check, with all that an outcome has to know.
+func (g *Gate) sealID(r *rules, s *scratch) {
+	send, v, c := &s.event.Send, &s.event.Verdict, &s.ticket
+	c.at, c.number, c.purpose = v.At, send.Number.Digits(), send.Purpose
+	c.allowed, c.knownGood = v.Kind == Allow, send.KnownGood
+	c.timeout, c.cost, c.money = r.policy.OTP.OutcomeTimeout, s.event.Cost, s.money
+	v.CheckID, s.id = g.ids.seal(s.id, c)
 }
 
 // judge asks, in this order, all who may refuse a send.
@@ -204,13 +233,13 @@ func (g *Gate) judge(ctx context.Context, r *rules, s *scratch, l *listed) error
 	case l.judgeAllow(v):
 	case r.judgeMissingClient(send, v):
 	default:
-		if err := g.plan(r, s); err != nil {
+		if err := g.plan(ctx, r, s); err != nil {
 			return err
 		}
-		if err := g.takeUnlessSeen(ctx, r, s); err != nil {
+		if err := g.takeUnlessSeen(ctx, s); err != nil {
 			return err
 		}
-		return g.takeShadow(ctx, r, s)
+		return g.takeShadow(ctx, s)
 	}
 	return nil
 }
@@ -230,30 +259,6 @@ func (r *rules) judgeMissingClient(send *policy.Send, v *Verdict) bool {
 	}
 	v.Reason = "client:missing"
 	return true
-}
-
-// plan finds the limits that apply and what they charge.
-func (g *Gate) plan(r *rules, s *scratch) error {
-	r.policy.Plan(&s.event.Send, &s.plan)
-	s.keys = s.keys[:0]
-	for i := range s.plan.Keys() {
-		s.keys = append(s.keys, g.store.Key(s.plan.Key(i)))
-	}
-	s.charges = s.charges[:0]
-	for _, c := range s.plan.Enforced {
-		if l := &r.limits[c.Rule]; s.event.Cost > l.N {
-			var bad violations
-			bad.add("cost", "COST_INVALID", fmt.Sprintf("%d can never fit rule %q, which allows %d in %s: split the message or raise the limit",
-				s.event.Cost, l.Name, l.N, l.Window))
-			return bad.err()
-		}
-		s.charges = append(s.charges, s.charge(r, c))
-	}
-	return nil
-}
-
-func (s *scratch) charge(r *rules, c policy.Charge) limiter.Charge {
-	return limiter.Charge{Rule: r.limits[c.Rule].store, Key: s.keys[c.Key], Cost: s.event.Cost}
 }
 
 // tell hands the event to the observers. It never waits.

@@ -41,27 +41,26 @@ func (g *Gate) resetBy(ctx context.Context, r *rules, req *ResetRequest) ([]stri
 		return nil, err
 	}
 	var names, missing []string
-	for i := range r.limits {
-		l := &r.limits[i]
-		if req.Rule != "" && l.Name != req.Rule || l.Account != "" && req.Account != "" && l.Account != req.Account {
+	for _, l := range r.all() {
+		if req.Rule != "" && l.name != req.Rule || l.account != "" && req.Account != "" && l.account != req.Account {
 			continue
 		}
-		if lacks := lacking(l.By, req); lacks != "" {
-			missing = append(missing, fmt.Sprintf("%s needs %s", l.Name, lacks))
+		if lacks := lacking(l.by, req); lacks != "" {
+			missing = append(missing, fmt.Sprintf("%s needs %s", l.name, lacks))
 			continue
 		}
-		key, ok := r.policy.AppendKey(nil, l.By, &send)
+		key, ok := r.policy.AppendKey(nil, l.by, &send)
 		if !ok {
 			continue // a tier of the other address family
 		}
-		if err := g.store.Reset(ctx, g.clock(), l.store, g.store.Key(key)); err != nil {
+		if err := g.store.Reset(ctx, g.clock(), l.store, g.key(key)); err != nil {
 			if errors.Is(err, limiter.ErrForeignRule) || ctx.Err() != nil {
 				return nil, err
 			}
-			return nil, &UnavailableError{Rule: l.Name, Err: err}
+			return nil, &UnavailableError{Rule: l.name, Err: err}
 		}
-		if !slices.Contains(names, l.Name) {
-			names = append(names, l.Name)
+		if !slices.Contains(names, l.name) {
+			names = append(names, l.name)
 		}
 	}
 	switch {
@@ -71,7 +70,7 @@ func (g *Gate) resetBy(ctx context.Context, r *rules, req *ResetRequest) ([]stri
 		slices.Sort(missing)
 		bad.add("rule", "PARTS_MISSING", "no rule counts by what is given: "+strings.Join(slices.Compact(missing), "; "))
 	default:
-		bad.add("rule", "RULE_UNKNOWN", "the policy has no such rule for this key: write the name of one of its limits")
+		bad.add("rule", "RULE_UNKNOWN", "the policy has no such rule for this key: write the name of one of its limits or budgets, or the purpose of a delay")
 	}
 	return nil, bad.err()
 }

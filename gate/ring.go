@@ -101,7 +101,7 @@ func (r *ring) drain(observers []Observer) {
 	for ; !r.empty(); r.take++ {
 		s := &r.slots[r.take&r.mask]
 		for _, o := range observers {
-			o.Checked(&s.event)
+			s.event.told(o)
 		}
 		s.event = Event{} // let go of the request's strings
 		s.turn.Store(r.take + r.mask + 1)

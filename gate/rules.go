@@ -8,31 +8,56 @@ import (
 
 	"github.com/sendgate/sendgate/internal/clientip"
 	"github.com/sendgate/sendgate/internal/lists"
+	"github.com/sendgate/sendgate/internal/prices"
 	"github.com/sendgate/sendgate/limiter"
 	"github.com/sendgate/sendgate/policy"
 )
 
 // rules is a policy ready to judge: one immutable value, swapped as a whole, so that a check sees all of a policy or none.
 type rules struct {
-	policy   *policy.Policy
-	since    time.Time
-	limits   []rule // by index of policy.Limits
-	resolver *clientip.Resolver
+	policy *policy.Policy
+	since  time.Time
+	// By index of the policy's.
+	delays, limits, spend []rule
+	byID                  map[uint32]*rule // of delays, limits and spend, by ruleID
+	own                   ownRules
+	resolver              *clientip.Resolver
 	// lastHopTrusted is the resolver for headers that come without the address of the connection that carried them.
 	lastHopTrusted *clientip.Resolver
 	lists          *lists.Set // those of the policy
 	numbers        numberRules
 	// asksPlan says that a rule counts or matches by what the numbering plan says: country or type.
 	asksPlan bool
+	// asksKnownGood says that some limit tells numbers that verified recently from others.
+	asksKnownGood bool
 }
 
+// rule is a delay, a limit or a budget of the policy, and what the store keeps for it.
 type rule struct {
-	*policy.Limit
-	store  *limiter.Rule
-	reason string // "limit:NAME"
+	name        string // what callers are told
+	reason      string // "limit:NAME", "delay:PURPOSE" or "spend:NAME"
+	id          uint32
+	n           int64 // 0 for a delay
+	window      time.Duration
+	onLimit     policy.Action
+	failMode    policy.FailMode
+	shadow      bool
+	countDenied bool
+	by          []policy.Part
+	account     string // set for a limit of one account
+	store       *limiter.Rule
+	// Of a budget only.
+	of                  policy.Of // "" where it is none
+	warnAt, challengeAt int64     // from how much on; 0 for never
 }
 
-func newRules(ctx context.Context, store limiter.Store, p *policy.Policy) (*rules, error) {
+// bind makes a rule the one that a verdict names.
+func (v *Verdict) bind(l *rule) { v.Rule, v.Limit, v.Window = l.name, l.n, l.window }
+
+func newRules(ctx context.Context, store limiter.Store, p *policy.Policy, prices *prices.Table) (*rules, error) {
+	if err := checkPrices(p, prices); err != nil {
+		return nil, err
+	}
 	config := p.ClientAddress.Config()
 	resolver, err := clientip.New(config)
 	if err != nil {
@@ -47,18 +72,67 @@ func newRules(ctx context.Context, store limiter.Store, p *policy.Policy) (*rule
 	if err != nil {
 		return nil, err
 	}
-	defined, err := store.Define(ctx, p.LimiterLimits())
+	limits := p.LimiterLimits()
+	defined, err := store.Define(ctx, append(limits, ownLimits(p)...))
 	if err != nil {
 		return nil, fmt.Errorf("gate: define the limits of policy %s: %w", p.Version, err)
 	}
-	r := &rules{policy: p, resolver: resolver, lastHopTrusted: lastHopTrusted, lists: fixed, numbers: newNumberRules(p),
-		limits: make([]rule, len(p.Limits))}
-	for i := range p.Limits {
-		l := &p.Limits[i]
-		r.limits[i] = rule{Limit: l, store: defined[i], reason: "limit:" + l.Name}
-		r.asksPlan = r.asksPlan || slices.Contains(l.By, policy.ByCountry) || asksPlan(&l.Match) || asksPlan(&l.Unless)
+	r := &rules{policy: p, resolver: resolver, lastHopTrusted: lastHopTrusted, lists: fixed, numbers: newNumberRules(p)}
+	r.own = newOwnRules(p, defined[len(limits):])
+	if err := r.add(defined[:len(limits)]); err != nil {
+		return nil, err
 	}
 	return r, nil
+}
+
+// add makes the rules of the policy, which the store has defined in the order of LimiterLimits.
+func (r *rules) add(defined []*limiter.Rule) error {
+	p := r.policy
+	asks := func(by []policy.Part, match, unless *policy.Match) {
+		r.asksPlan = r.asksPlan || slices.Contains(by, policy.ByCountry) || asksPlan(match) || asksPlan(unless)
+		r.asksKnownGood = r.asksKnownGood || match.KnownGood != nil || unless.KnownGood != nil
+	}
+	for i := range p.Delays {
+		y := &p.Delays[i]
+		r.delays = append(r.delays, rule{name: y.Purpose, reason: "delay:" + y.Purpose, onLimit: y.OnLimit, failMode: y.FailMode,
+			shadow: y.Mode == policy.Shadow, countDenied: y.CountDenied, by: y.By})
+		asks(y.By, &policy.Match{}, &policy.Match{})
+	}
+	for i := range p.Limits {
+		l := &p.Limits[i]
+		r.limits = append(r.limits, rule{name: l.Name, reason: "limit:" + l.Name, n: l.N, window: l.Window, onLimit: l.OnLimit,
+			failMode: l.FailMode, shadow: l.Mode == policy.Shadow, countDenied: l.CountDenied, by: l.By, account: l.Account})
+		asks(l.By, &l.Match, &l.Unless)
+	}
+	for i := range p.Spend {
+		b := &p.Spend[i]
+		r.spend = append(r.spend, rule{name: b.Name, reason: "spend:" + b.Name, n: b.Budget, window: b.Window, onLimit: b.OnLimit,
+			failMode: b.FailMode, shadow: b.Mode == policy.Shadow, by: b.By, of: b.Of,
+			warnAt: int64(b.WarnAt * float64(b.Budget)), challengeAt: int64(b.ChallengeAt * float64(b.Budget))})
+		asks(b.By, &b.Match, &b.Unless)
+	}
+	r.byID = make(map[uint32]*rule, len(defined))
+	for i, l := range r.all() {
+		l.store = defined[i]
+		limit := l.store.Limit()
+		l.id = ruleID(limit.Group, limit.Name)
+		if other := r.byID[l.id]; other != nil {
+			return fmt.Errorf("gate: policy %s: check ids cannot tell the rules %q and %q apart: give one another name", p.Version, other.name, l.name)
+		}
+		r.byID[l.id] = l
+	}
+	return nil
+}
+
+// all is the rules of the policy, in the order in which the store has them.
+func (r *rules) all() []*rule {
+	out := make([]*rule, 0, len(r.delays)+len(r.limits)+len(r.spend))
+	for _, kind := range [][]rule{r.delays, r.limits, r.spend} {
+		for i := range kind {
+			out = append(out, &kind[i])
+		}
+	}
+	return out
 }
 
 func asksPlan(m *policy.Match) bool { return len(m.Country) > 0 || len(m.NumberType) > 0 }

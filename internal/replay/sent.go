@@ -1,32 +1,21 @@
 package replay
 
-import "encoding/base64"
-
 // sent remembers the check ids of the latest sends that went out, by the id they have in the log: between keep and twice as many.
 type sent struct {
-	young, old map[uint64]packed
+	young, old map[uint64]string
 }
 
-const (
-	keep       = 1 << 19
-	packedSize = 48
-)
+// keep ids of about 150 bytes.
+const keep = 1 << 19
 
-// packed is a check id as bytes.
-type packed [packedSize]byte
-
-func newSent() *sent { return &sent{young: make(map[uint64]packed), old: make(map[uint64]packed)} }
+func newSent() *sent { return &sent{young: make(map[uint64]string), old: make(map[uint64]string)} }
 
 func (s *sent) add(id uint64, checkID string) {
-	var p packed
-	if n, err := base64.RawURLEncoding.Decode(p[:], []byte(checkID)); err != nil || n != packedSize {
-		return
-	}
 	if len(s.young) >= keep {
 		clear(s.old)
 		s.young, s.old = s.old, s.young
 	}
-	s.young[id] = p
+	s.young[id] = checkID
 }
 
 // drop forgets a send.
@@ -37,11 +26,8 @@ func (s *sent) drop(id uint64) {
 
 // find returns the check id of a send, "" for one that did not go out or is forgotten.
 func (s *sent) find(id uint64) string {
-	p, ok := s.young[id]
-	if !ok {
-		if p, ok = s.old[id]; !ok {
-			return ""
-		}
+	if checkID, ok := s.young[id]; ok {
+		return checkID
 	}
-	return base64.RawURLEncoding.EncodeToString(p[:])
+	return s.old[id]
 }
