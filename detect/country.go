@@ -96,7 +96,7 @@ func (c *countryState) count(now tick) {
 
 const (
 	coverWeight = 200
-	coverEnough = .85
+	coverEnough = .93
 	inhabitedBy = 2 // verified sessions
 )
 
