@@ -2,6 +2,7 @@ package gate
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/sendgate/sendgate/detect"
@@ -58,6 +59,11 @@ type Verdict struct {
 	Skipped []string
 	// At is the reading of the clock that the check was judged by.
 	At time.Time
+}
+
+// ByDetection says that detection decided: the reason begins with detect or block.
+func (v *Verdict) ByDetection() bool {
+	return strings.HasPrefix(v.Reason, "detect:") || strings.HasPrefix(v.Reason, "block:")
 }
 
 // ShadowResult is what a rule in shadow mode would have said.

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/sendgate/sendgate/detect"
@@ -152,7 +151,7 @@ func (r *Replayer) write(out, id []byte, v *gate.Verdict) []byte {
 	case v.Kind == gate.Challenge:
 		verdict, rule = "challenge", v.Rule
 		c.Challenged++
-	case strings.HasPrefix(v.Reason, "detect:"):
+	case v.ByDetection():
 		verdict = "flag"
 		c.Flagged++
 	default:
