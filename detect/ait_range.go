@@ -1,13 +1,11 @@
 package detect
 
-import "math"
-
 // AIT range: numbers of one range are pumped, told by composition (see composition.go) and by outcomes (see evidence.go), at two
 // to six masked digits. Composition alone raises a suspicion, which challenges; composition with five failures, or outcomes
 // alone, confirm it. Ranges of five and six digits hold too many people for composition: they trip on outcomes, and later.
 
 // rangeExtra is what a range must show above the threshold on outcomes alone, by masked digits from two.
-var rangeExtra = [5]float64{0, 0, 0, 3, 6}
+var rangeExtra = [5]float64{0, 0, 0, wideExtra, operatorExtra}
 
 const (
 	composedMasks = 3    // the first three widths, two to four digits, may trip on composition
@@ -44,14 +42,10 @@ func (o *observation) ranges(counts, familiar bool, row *session) (inhabited uin
 			inhabited |= 1 << (scope - ScopeRange4)
 		}
 		expected := o.rangePace(&c.evidence)
-		sustain := math.Inf(1)
-		if scope == ScopeOperator {
-			sustain = threshold + rangeExtra[i]
-		}
 		if scope <= ScopeRange3 {
 			decent = decent || c.verified >= inhabitedBy && c.outcome < 1
 		}
-		if (e.blocked(&c.evidence, k, h, now, expected, sustain) || o.uneasy(&c.evidence, threshold+rangeExtra[i])) && !(decent && familiar && scope >= ScopeRange4) {
+		if (e.blocked(&c.evidence, k, h, now, expected, sustains(scope)) || o.uneasy(&c.evidence, threshold+rangeExtra[i])) && !(decent && familiar && scope >= ScopeRange4) {
 			o.adviseRange(&c.evidence, scope, familiar, true)
 		}
 		if counts {
@@ -121,20 +115,6 @@ func (c *rangeCell) peer(address uint16) bool {
 	c.peers[0] = address
 	return again
 }
-
-// rangeKind names what happens to a range.
-func (c *evidence) rangeKind(scope Scope) Kind {
-	switch {
-	case scope == ScopeOperator:
-		return ConversionCollapse
-	case c.probed():
-		return Enumeration
-	}
-	return AITRange
-}
-
-// probed says that the sessions asked for accounts that exist, nearly all of them.
-func (c *evidence) probed() bool { return float64(c.lookups) >= .9*float64(c.sessions) }
 
 // adviseRange stops a send into a blocked range. Narrow ranges deny strangers. Where people have verified before, and in wider
 // ranges, a familiar address is challenged instead.

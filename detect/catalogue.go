@@ -12,13 +12,13 @@ type Entry struct {
 func Catalogue() []Entry {
 	return []Entry{
 		{IPFanout, "client address (IPv4, IPv6 /64), address block (/24, /48)",
-			"CUSUM of sessions that do not verify, 13.8; before outcomes an allowance of ten open sessions a minute, more where earned",
+			"CUSUM of sessions that do not verify, 13.8 (blocks 15.8, shared 8 more), from 4 below a suspicion; before outcomes an allowance of ten open sessions a minute, more where earned",
 			"suspicion: challenge; confirmed: deny, or challenge where people verify as a matter of course"},
 		{VictimFlood, "number",
 			"score of strange address blocks and changing addresses, fading over 12 hours, 9; minus 4 for a verification",
 			"deny for an hour and while it goes on; blocks where the owner verified pass up to twice the score, then are challenged"},
 		{AITRange, "number without its last 2, 3, 4, 5 digits",
-			"CUSUM of composition against the earned share with 3 failures, or of outcomes alone, 13.8 (5 digits 16.8); composition alone 30.4 is a suspicion",
+			"CUSUM of composition against the earned share, 13.8 with 3 failures is a suspicion, with 5 confirmed, or 30.4 alone a suspicion; CUSUM of outcomes, 13.8 (5 digits 16.8), from 4 below a suspicion",
 			"suspicion: challenge; confirmed: deny strangers, challenge familiar addresses where people verified; known numbers pass"},
 		{CountryAnomaly, "country, by class of stranger: address, range, or both strange",
 			"CUSUM of sessions that do not verify, 12 to 16",

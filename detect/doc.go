@@ -12,7 +12,7 @@
 // # What is evidence
 //
 // The unit is a session: all sends to one number within ten minutes. People press "send again", broken clients retry; neither
-// multiplies evidence. A number counts once a day towards its range. A session that was not verified after 90 seconds counts as
+// multiplies evidence. A number counts once a day towards its range. A session that was not verified after a minute counts as
 // failed, and a later verification takes that back. Ranges are judged by composition, not volume: every session of a country is
 // a trial whether it falls into the range, against the share of verified traffic the range has earned. A flash crowd raises all
 // ranges together and cancels out.

@@ -1,6 +1,7 @@
 package detect
 
-// mature is how long a session has to verify before it counts as failed.
+// mature is how long a session has to verify before it counts as failed. Nine in ten honest ones that verify at all do so within a
+// minute (public dashboard of one operator: 68 % in 30 s, 91 % in 60 s); the rest is taken back when it comes.
 const mature = 60 * second
 
 // judgeDue counts sessions that are a minute old and not verified. One caller at a time does it for all, a few sessions a

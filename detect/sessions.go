@@ -2,7 +2,7 @@ package detect
 
 import "sync"
 
-// sessions is a ring of the latest sessions in the order they began. A reader follows 90 seconds behind and counts what was not
+// sessions is a ring of the latest sessions in the order they began. A reader follows a minute behind and counts what was not
 // verified. A session that is overwritten before its time is lost evidence, and counted.
 type sessions struct {
 	rows  []session
