@@ -36,6 +36,9 @@ func Parse(name string, src []byte) (*Policy, error) {
 func (p *Policy) settle() {
 	p.settleChallenges()
 	p.settleLimits()
+	if p.Proxies != nil {
+		p.Proxies.settle()
+	}
 	if b := &p.Numbers; b.Recommended == Recommended {
 		types := recommendedTypes()
 		maps.Copy(types, b.Types)

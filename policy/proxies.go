@@ -1,6 +1,9 @@
 package policy
 
 import (
+	"maps"
+	"slices"
+
 	"github.com/sendgate/sendgate/internal/extract"
 )
 
@@ -15,6 +18,35 @@ type Proxies struct {
 	Profiles map[string]*Profile
 	// Checks by name: what the HTTP check does for one proxy.
 	Checks map[string]*ProxyCheck
+
+	routes []route
+}
+
+// route is one template of a profile. Those with fewer variables come first, so that a path is taken by the nearest.
+type route struct {
+	template extract.Template
+	profile  string
+}
+
+// ProfileFor finds the profile of a request by its method and path; nil where there is none. The reading then has the path's
+// variables.
+func (x *Proxies) ProfileFor(r *extract.Reading) (string, *Profile) {
+	for i := range x.routes {
+		if r.MatchPath(x.routes[i].template) {
+			return x.routes[i].profile, x.Profiles[x.routes[i].profile]
+		}
+	}
+	return "", nil
+}
+
+// settle puts the routes into their order.
+func (x *Proxies) settle() {
+	for _, name := range slices.Sorted(maps.Keys(x.Profiles)) {
+		for _, t := range x.Profiles[name].Match {
+			x.routes = append(x.routes, route{t, name})
+		}
+	}
+	slices.SortStableFunc(x.routes, func(a, b route) int { return a.template.Variables() - b.template.Variables() })
 }
 
 // Uncheckable is what happens to a request that cannot be checked.

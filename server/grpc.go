@@ -7,6 +7,7 @@ import (
 	"net"
 	"sync"
 
+	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
@@ -49,6 +50,7 @@ func newGRPC(s *service, maxInFlight int64, transport credentials.TransportCrede
 		grpc.StreamInterceptor(g.catchStream),
 	)
 	sendgatev1.RegisterSendGateServiceServer(g.server, g)
+	authv3.RegisterAuthorizationServer(g.server, &extAuthz{service: s})
 	healthgrpc.RegisterHealthServer(g.server, g.health)
 	g.health.SetServingStatus(sendgatev1.SendGateService_ServiceDesc.ServiceName, healthgrpc.HealthCheckResponse_SERVING)
 	reflection.Register(g.server)

@@ -46,7 +46,7 @@ func newHTTP(s *service, operators *admin, ready func() bool) *http.Server {
 		writeFailure(w, &failure{code: codes.NotFound, reason: "NO_SUCH_PATH", message: "nothing here: POST /v1/check asks, GET /healthz, /readyz and /metrics tell"})
 	})
 	return &http.Server{
-		Handler:           s.catchHTTP(http.NewCrossOriginProtection().Handler(s.identifyHTTP(mux))),
+		Handler:           s.catchHTTP(s.routeProxied(http.NewCrossOriginProtection().Handler(s.identifyHTTP(mux)))),
 		ReadHeaderTimeout: 5 * time.Second,
 		ReadTimeout:       10 * time.Second,
 		WriteTimeout:      30 * time.Second,

@@ -21,10 +21,12 @@ type metrics struct {
 	shadow   *resolved             // rule, verdict
 	skipped  *resolved             // rule
 	errors   *resolved             // code
-	shed     prometheus.Counter
-	panics   prometheus.Counter
+	// unchecked are requests of proxies in which no send could be found.
+	unchecked *resolved // cause, action
+	shed      prometheus.Counter
+	panics    prometheus.Counter
 
-	grpc, stream, batch, http *surface
+	grpc, stream, batch, http, extAuthz, forwardAuth *surface
 }
 
 // surface is where checks come in.
@@ -45,6 +47,7 @@ func newMetrics(version string, g *gate.Gate, store limiter.Store, inFlight func
 	m.shadow = &resolved{vec: counter("shadow_total", "What rules in shadow mode would have said.", "rule", "verdict")}
 	m.skipped = &resolved{vec: counter("skipped_total", "Charges that a rule could not take and whose fail mode let the send pass.", "rule")}
 	m.errors = &resolved{vec: counter("errors_total", "Checks answered with an error, by gRPC code.", "code")}
+	m.unchecked = &resolved{vec: counter("unchecked_total", "Requests of proxies that no send was found in, by what was wrong and what the policy says then.", "cause", "action")}
 	m.shed = counter("shed_total", "Calls refused because too many were in flight.").WithLabelValues()
 	m.panics = counter("panics_total", "Panics caught in a handler. Each one is a bug.").WithLabelValues()
 
@@ -55,6 +58,7 @@ func newMetrics(version string, g *gate.Gate, store limiter.Store, inFlight func
 	m.registry.MustRegister(seconds)
 	of := func(name string) *surface { return &surface{seconds.WithLabelValues(name)} }
 	m.grpc, m.stream, m.batch, m.http = of("grpc"), of("stream"), of("batch"), of("http")
+	m.extAuthz, m.forwardAuth = of("ext_authz"), of("forward_auth")
 
 	m.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		&state{version: version, gate: g, store: store, inFlight: inFlight})

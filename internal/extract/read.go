@@ -55,15 +55,13 @@ type Reading struct {
 // Read begins to read a request.
 func Read(r *Request) *Reading { return &Reading{Request: r} }
 
-// MatchPath looks for the first template that the request has and takes its variables.
-func (r *Reading) MatchPath(templates []Template) bool {
-	for _, t := range templates {
-		if variables, ok := t.match(r.Method, r.Target); ok {
-			r.Variables = variables
-			return true
-		}
+// MatchPath compares with a template and takes its variables.
+func (r *Reading) MatchPath(t Template) bool {
+	variables, ok := t.match(r.Method, r.Target)
+	if ok {
+		r.Variables = variables
 	}
-	return false
+	return ok
 }
 
 // Item is one of several values, and where in the lists on its way it stood.

@@ -57,6 +57,17 @@ func (t Template) String() string {
 // MarshalText is String.
 func (t Template) MarshalText() ([]byte, error) { return []byte(t.String()), nil }
 
+// Variables is how many variables the template has.
+func (t Template) Variables() int {
+	n := 0
+	for _, s := range t.segments {
+		if strings.HasPrefix(s, "{") {
+			n++
+		}
+	}
+	return n
+}
+
 // Has says that the template has a variable of this name.
 func (t Template) Has(variable string) bool {
 	for _, s := range t.segments {
