@@ -14,6 +14,7 @@ type Clock struct {
 	start time.Time        // carries the monotonic reading too
 	from  time.Time        // the time it was then, never before what the process's last life has seen
 	wall  func() time.Time // the system's clock, for Watch
+	speed float64          // how many seconds pass in one; 0 for one
 }
 
 // NewClock starts a clock at the system's time, or at notBefore where the system's clock is behind it: counters that outlived a
@@ -27,10 +28,21 @@ func NewClock(notBefore time.Time) *Clock {
 	return c
 }
 
+// NewFastClock is a clock for demonstrations: time passes speed times as fast. Do not Watch it.
+func NewFastClock(notBefore time.Time, speed float64) *Clock {
+	c := NewClock(notBefore)
+	c.speed = speed
+	return c
+}
+
 // Now reads the clock. Readings never decrease.
 func (c *Clock) Now() time.Time {
 	// Since reads the monotonic clock only, at half the price of Now.
-	return c.from.Add(time.Since(c.start))
+	passed := time.Since(c.start)
+	if c.speed != 0 {
+		passed = time.Duration(float64(passed) * c.speed)
+	}
+	return c.from.Add(passed)
 }
 
 // maxStep is how far the two clocks may part before it is called a step.

@@ -77,3 +77,14 @@ func TestClock_watchEndsWithItsContext(t *testing.T) {
 		}
 	})
 }
+
+func TestClock_fast(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := NewFastClock(time.Time{}, 60)
+		start := c.Now()
+		time.Sleep(time.Second)
+		if passed := c.Now().Sub(start); passed != time.Minute {
+			t.Errorf("%v passed on the clock, want 1m", passed)
+		}
+	})
+}

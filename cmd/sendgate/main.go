@@ -20,14 +20,15 @@ import (
 var version = ""
 
 type cli struct {
-	Serve   serveCommand   `cmd:"" help:"Run the sidecar."`
-	Check   checkCommand   `cmd:"" help:"Ask a running sidecar whether a message may be sent. Exit code 0 ALLOW, 3 DENY, 4 CHALLENGE, 1 error."`
-	List    listCommand    `cmd:"" help:"Change and show the lists of a running sidecar."`
-	Reset   resetCommand   `cmd:"" help:"Let the rules of a running sidecar forget a number, client or account."`
-	Keys    keysCommand    `cmd:"" help:"Make and hash API keys."`
-	Replay  replayCommand  `cmd:"" help:"Judge a log of sends as the sidecar would have."`
-	Policy  policyCommand  `cmd:"" help:"Look at policy files."`
-	Version versionCommand `cmd:"" help:"Print the version."`
+	Serve    serveCommand    `cmd:"" help:"Run the sidecar."`
+	Check    checkCommand    `cmd:"" help:"Ask a running sidecar whether a message may be sent. Exit code 0 ALLOW, 3 DENY, 4 CHALLENGE, 1 error."`
+	List     listCommand     `cmd:"" help:"Change and show the lists of a running sidecar."`
+	Reset    resetCommand    `cmd:"" help:"Let the rules of a running sidecar forget a number, client or account."`
+	Keys     keysCommand     `cmd:"" help:"Make and hash API keys."`
+	Replay   replayCommand   `cmd:"" help:"Judge a log of sends as the sidecar would have."`
+	Simulate simulateCommand `cmd:"" help:"Make labelled traffic, as a log or against a running sidecar."`
+	Policy   policyCommand   `cmd:"" help:"Look at policy files."`
+	Version  versionCommand  `cmd:"" help:"Print the version."`
 }
 
 const description = `Sendgate answers, before every SMS, OTP or chat message: may this be sent, now, to this number, for this client?

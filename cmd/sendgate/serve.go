@@ -35,6 +35,7 @@ type serveCommand struct {
 	SecretFile  string        `help:"File of 32 secret bytes. Default: secret in the data directory, made at the first start." placeholder:"FILE" env:"SENDGATE_SECRET_FILE"`
 	MaxInFlight int64         `help:"Calls answered at a time; more are refused with RESOURCE_EXHAUSTED (${default})." placeholder:"N" default:"4096" env:"SENDGATE_MAX_IN_FLIGHT"`
 	Drain       time.Duration `help:"How long calls in flight may take to finish at the end (${default})." placeholder:"TIME" default:"10s" env:"SENDGATE_DRAIN"`
+	ClockSpeed  float64       `hidden:"" help:"For demonstrations: let time pass so many times as fast. The state is of no use afterwards." default:"1"`
 	identityFlags
 	LogLevel  slog.Level `help:"debug, info, warn or error (${default})." placeholder:"LEVEL" default:"info" env:"SENDGATE_LOG_LEVEL"`
 	LogFormat string     `help:"text, json, or auto: json unless it is a terminal (${default})." placeholder:"FORMAT" enum:"auto,text,json" default:"auto" env:"SENDGATE_LOG_FORMAT"`
@@ -57,6 +58,8 @@ func (c *serveCommand) Validate() error {
 	switch {
 	case c.MaxInFlight < 1:
 		return fmt.Errorf("--max-in-flight %d: must be at least 1", c.MaxInFlight)
+	case !(c.ClockSpeed > 0):
+		return fmt.Errorf("--clock-speed %v: must be more than 0", c.ClockSpeed)
 	case c.Drain <= 0:
 		return fmt.Errorf("--drain %s: must be more than 0, such as 10s", c.Drain)
 	}
@@ -118,6 +121,12 @@ func (c *serveCommand) Run(s *streams) error {
 	}()
 
 	clock := server.NewClock(store.Newest())
+	if c.ClockSpeed != 1 {
+		clock = server.NewFastClock(store.Newest(), c.ClockSpeed)
+		log.Warn("time passes faster than it does: for demonstrations only", "speed", c.ClockSpeed)
+	} else {
+		go clock.Watch(ctx, log, 10*time.Second)
+	}
 	g, err := gate.New(ctx, gate.Options{Policy: p, Store: store, Lists: live, Detect: seen.Engine, Clock: clock.Now, Secret: secret, Observers: []gate.Observer{server.NewDenialLog(log)}})
 	if err != nil {
 		return err
@@ -138,7 +147,6 @@ func (c *serveCommand) Run(s *streams) error {
 	if err != nil {
 		return err
 	}
-	go clock.Watch(ctx, log, 10*time.Second)
 	go refuseReload(ctx, log)
 	c.announce(log, p, store.Stats(), grpc, http)
 	c.identityFlags.announce(log, book, tls, grpc, http)
