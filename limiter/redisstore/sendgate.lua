@@ -1,6 +1,7 @@
 -- All that a store does with its keys, each call atomic on one server.
 --
--- KEYS: one of each charge; then, if flag is not 0, the token of the check.
+-- KEYS: one of each charge; then, if flag is not 0, the token of the check: what it was answered, so that asking again charges
+-- nothing more. Flag 2 says that it is asked again, and an earlier call may still come.
 -- ARGV[1]: op, clock, frac, now, arg, slack, flag, ttl. Times are microseconds, ttl milliseconds.
 --   clock 0: now is this server's TIME. 1: now is the caller's. 2: the caller's, held within slack of TIME.
 --   frac 1: now was rounded down, so what is taken is held from now + 1.
@@ -12,12 +13,13 @@
 --   3  until, count: a delay. The floor is its newest charge.
 --   4  a marker; the floor is when it ends.
 -- The floor of a window is the end of the newest entry that was dropped: of a reading before it nothing is known, so the
--- check is made at the floor instead.
+-- check is made at the floor instead. A refund raises it to the reading of what is given back.
 local sp, su, call = struct.pack, struct.unpack, redis.call
 local op, clock, frac, now, arg, slack, flag, ttl = su('>BBBI7I7I6BI4', ARGV[1])
+local server
 if clock ~= 1 then
 	local t = call('TIME')
-	local server = t[1] * 1000000 + t[2]
+	server = t[1] * 1000000 + t[2]
 	local own = now
 	if clock == 0 then
 		now, frac = server, 0
@@ -27,7 +29,7 @@ if clock ~= 1 then
 	arg = arg + (now - own)
 end
 local n = #ARGV - 1
-local ENTRY, SIZE = { '>I7B', '>I7I6' }, { 8, 13 }
+local ENTRY, SIZE, GIVEN_UP = { '>I7B', '>I7I6' }, { 8, 13 }, '\2'
 
 -- held is a window's value as of at: format, floor, sum, and where its first held entry is.
 local function held(v, at)
@@ -43,7 +45,7 @@ local function held(v, at)
 		if till > at then
 			break
 		end
-		sum, floor, pos = sum - units, till, pos + size
+		sum, floor, pos = sum - units, math.max(floor, till), pos + size
 	end
 	return format, floor, sum, pos
 end
@@ -146,7 +148,8 @@ local function giveBack(key, v, spec, at)
 		return nil
 	end
 	local left = math.max(0, units - cost)
-	return window(format, floor, sum - units + left, v:sub(pos, p - 1)
+	-- What a reading before at would have met is not known any more.
+	return window(format, math.max(floor, at), sum - units + left, v:sub(pos, p - 1)
 		.. (left > 0 and sp(ENTRY[format], till(at, width, span), left) or '') .. v:sub(p + SIZE[format]))
 end
 
@@ -207,6 +210,9 @@ local function take(vals)
 			worst = math.max(u, at + frac + wait(KEYS[1], spec, c))
 			keep(KEYS[1], sp('>BI7I7B', 3, su('>I7', vals[1], 2), worst, c), worst + forgets(spec))
 		end
+		if flag == 2 then
+			call('SET', KEYS[n + 1], GIVEN_UP, 'PX', ttl)
+		end
 		return sp('>BBI6I7I7', 0, binding, left, at, worst - now)
 	end
 	for i = 1, n do
@@ -251,7 +257,8 @@ local function take(vals)
 end
 
 if op == 0 then
-	return take(call('MGET', unpack(KEYS)))
+	local answer = take(call('MGET', unpack(KEYS)))
+	return clock == 2 and answer .. sp('>I7', server) or answer
 elseif op == 1 then -- peek
 	local v, spec, at = call('GET', KEYS[1]), ARGV[2], now
 	if v and spec:byte() ~= 3 then
@@ -268,14 +275,13 @@ elseif op == 3 then -- give up a check: take back what it has taken, and let it 
 	local vals = call('MGET', unpack(KEYS))
 	local answer = vals[n + 1]
 	if answer and answer:byte() == 1 then
-		frac = arg
 		local at = su('>I7', answer, 9)
 		if at ~= now then
 			frac = 0
 		end
 		giveAllBack(vals, at)
 	end
-	call('SET', KEYS[n + 1], '\2', 'PX', ttl)
+	call('SET', KEYS[n + 1], GIVEN_UP, 'PX', ttl)
 elseif op == 4 then -- reset
 	call('DEL', unpack(KEYS))
 elseif op == 5 then -- mark until arg

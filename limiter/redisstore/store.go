@@ -1,0 +1,376 @@
+package redisstore
+
+import (
+	"context"
+	_ "embed"
+	"encoding/base64"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/redis/rueidis"
+
+	"github.com/sendgate/sendgate/limiter"
+)
+
+//go:embed sendgate.lua
+var source string
+
+var (
+	errReading = errors.New("redisstore: the reading is before 1970 or after 2111")
+	errTwice   = errors.New("redisstore: a Take charges one rule twice for one key: add the costs up")
+)
+
+// Store is a [limiter.Store] on Redis or Valkey. It is safe for concurrent use.
+type Store struct {
+	o      Options
+	prefix string // with the version
+	keyed  *keyed
+	script *rueidis.Lua
+	near   *near
+
+	client  atomic.Pointer[rueidis.Client] // nil until the first connection
+	cluster atomic.Bool
+	offset  offset
+	parts   [16]breaker // of a Cluster's slots; else only the first
+
+	session  [6]byte
+	checks   atomic.Uint64
+	abandon  chan abandoned
+	faults   counters
+	stopping chan struct{}
+	mu       sync.Mutex // of closed, against running
+	closed   atomic.Bool
+	running  sync.WaitGroup
+}
+
+// spawn runs f in the background, unless the store is closed. Close waits for it.
+func (s *Store) spawn(f func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.closed.Load() {
+		s.running.Go(f)
+	}
+}
+
+// Open returns a store. If the server cannot be reached it tries on in the background, and until then every call fails with an
+// [UnavailableError]. An error is about the options, or what the server refuses for good: a wrong password, no permission.
+func Open(o Options) (*Store, error) {
+	if err := o.complete(); err != nil {
+		return nil, err
+	}
+	s := &Store{o: o, prefix: o.Prefix + version, keyed: newKeyed(o.Secret), script: rueidis.NewLuaScript(source),
+		abandon: make(chan abandoned, 1024), stopping: make(chan struct{})}
+	if o.Near > 0 {
+		s.near = &near{life: o.Near}
+	}
+	binary.BigEndian.PutUint32(s.session[:], rand.Uint32())
+	binary.BigEndian.PutUint16(s.session[4:], uint16(rand.Uint32()))
+	for i := range s.parts {
+		s.parts[i].s = s
+	}
+	s.spawn(s.giveUpAbandoned)
+	if err := s.connect(); err != nil {
+		if refusedForGood(err) {
+			_ = s.Close()
+			return nil, fmt.Errorf("redisstore: %w", err)
+		}
+		s.parts[0].open(err, "")
+	}
+	return s, nil
+}
+
+// connect makes the client. rueidis makes connections anew by itself once it had one.
+func (s *Store) connect() error {
+	c, err := rueidis.NewClient(s.o.client(s.dropped))
+	if err != nil {
+		return err
+	}
+	s.cluster.Store(c.Mode() == rueidis.ClientModeCluster)
+	s.client.Store(&c)
+	return nil
+}
+
+// Close ends the connections. What was taken stays taken.
+func (s *Store) Close() error {
+	s.mu.Lock()
+	was := s.closed.Swap(true)
+	s.mu.Unlock()
+	if was {
+		return nil
+	}
+	close(s.stopping)
+	s.running.Wait()
+	if c := s.client.Load(); c != nil {
+		(*c).Close()
+	}
+	return nil
+}
+
+// Define implements [limiter.Store]. Rules are known to this store only: sidecars agree on them by having the same policy,
+// and while they have not, each judges by its own.
+func (s *Store) Define(_ context.Context, limits []limiter.Limit) ([]*limiter.Rule, error) {
+	if s.closed.Load() {
+		return nil, limiter.ErrClosed
+	}
+	if err := limiter.Validate(limits); err != nil {
+		return nil, err
+	}
+	rules := make([]*limiter.Rule, len(limits))
+	for i, l := range limits {
+		rules[i] = limiter.NewRule(l, s.newRule(l))
+	}
+	s.near.forget() // a raised N lets pass what was denied
+	return rules, nil
+}
+
+// Key implements [limiter.Store]: HMAC-SHA-256, cut to 128 bits.
+func (s *Store) Key(b []byte) limiter.Key {
+	sum := s.sum(b)
+	return limiter.Key{Fingerprint: binary.BigEndian.Uint64(sum[:]), Place: binary.BigEndian.Uint64(sum[8:])}
+}
+
+// body is nil for a rule that no redisstore made.
+func body(r *limiter.Rule) *rule {
+	b, _ := r.Body().(*rule)
+	return b
+}
+
+func (s *Store) own(r *limiter.Rule, at reading) (*rule, error) {
+	b := body(r)
+	switch {
+	case s.closed.Load():
+		return nil, limiter.ErrClosed
+	case b == nil || b.owner != s:
+		return nil, limiter.ErrForeignRule
+	case !at.valid():
+		return nil, errReading
+	}
+	return b, nil
+}
+
+func (s *Store) check(at reading, charges []limiter.Charge) error {
+	if s.closed.Load() {
+		return limiter.ErrClosed
+	}
+	if !at.valid() {
+		return errReading
+	}
+	if len(charges) > limiter.MaxCharges {
+		return fmt.Errorf("redisstore: %d charges in one Take: at most %d", len(charges), limiter.MaxCharges)
+	}
+	for i := range charges {
+		c := &charges[i]
+		r := body(c.Rule)
+		if r == nil || r.owner != s || r.kind == kindMarker {
+			return limiter.ErrForeignRule
+		}
+		if r.kind == kindWindow && (c.Cost < 1 || c.Cost > r.n) {
+			return &limiter.CostError{Rule: c.Rule.Limit().Name, Cost: c.Cost, Limit: r.n}
+		}
+		for j := range i {
+			if charges[j].Key == c.Key && body(charges[j].Rule).tag == r.tag {
+				return errTwice
+			}
+		}
+	}
+	return nil
+}
+
+// clock is what the script is told of readings.
+func (s *Store) clock() byte {
+	switch {
+	case s.o.Clock == CallersClock:
+		return byCaller
+	case s.cluster.Load():
+		return nearServer
+	}
+	return byServer
+}
+
+// reading is now by the clock that the servers judge by, as far as it is known here.
+func (s *Store) reading(now time.Time) reading {
+	r := readingOf(now)
+	switch s.clock() {
+	case nearServer:
+		r.own = r.lo
+		r.lo += s.offset.load()
+		r.hi = r.lo
+	case byServer:
+		r.hi = r.lo
+	}
+	return r
+}
+
+// Take implements [limiter.Store].
+func (s *Store) Take(ctx context.Context, now time.Time, charges []limiter.Charge) (limiter.Decision, error) {
+	if err := s.check(readingOf(now), charges); err != nil {
+		return limiter.Decision{}, err
+	}
+	if len(charges) == 0 {
+		return limiter.Decision{Allowed: true, Binding: -1, At: now}, nil
+	}
+	if d, ok := s.near.denies(now, charges); ok {
+		s.faults.near.Add(1)
+		return d, nil
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, s.o.Timeout, errSlow)
+	defer cancel()
+	token := s.token()
+	a, err := s.takeAll(ctx, s.reading(now), charges, token)
+	if errors.Is(err, errFull) {
+		return s.full(now, charges), nil
+	}
+	if err != nil {
+		return limiter.Decision{}, err
+	}
+	d := limiter.Decision{Allowed: a.allowed, Binding: a.binding, Remaining: a.remaining, At: now}
+	if s.clock() != byCaller || a.at != readingOf(now).lo {
+		d.At = time.UnixMicro(a.at)
+	}
+	if !a.allowed {
+		d.RetryAfter = time.Duration(max(1, a.wait)) * time.Microsecond
+		s.near.learn(s, now, d, &charges[a.binding])
+	}
+	return d, nil
+}
+
+// takeAll takes the charges of all slots or none.
+func (s *Store) takeAll(ctx context.Context, at reading, charges []limiter.Charge, token string) (answer, error) {
+	if !s.cluster.Load() {
+		return s.takeSlot(ctx, at, charges, token)
+	}
+	groups := bySlot(charges)
+	if len(groups) == 1 {
+		return s.takeSlot(ctx, at, charges, token)
+	}
+	return s.takeSlots(ctx, at, charges, groups, token)
+}
+
+// takeSlot takes charges of one slot in one round trip.
+func (s *Store) takeSlot(ctx context.Context, at reading, charges []limiter.Charge, token string) (answer, error) {
+	sent := time.Now()
+	c := s.newCommand(head{op: opTake, flag: firstTry, now: at}, charges, token)
+	b, err := s.run(ctx, c, true)
+	if err != nil {
+		if unanswered(err) {
+			s.giveUpLater(at, charges, token)
+		}
+		return answer{}, err
+	}
+	a, ok := parseAnswer(b)
+	switch {
+	case !ok:
+		return a, fmt.Errorf("redisstore: the server's answer has %d bytes: is key prefix %q used by something else?", len(b), s.prefix)
+	case a.givenUp:
+		return a, &UnavailableError{errors.New("the check was given up")}
+	case a.server > 0:
+		s.offset.learn(a.server, at.own, time.Since(sent))
+	}
+	return a, nil
+}
+
+// full is the decision where the server has no memory left to remember anything new.
+func (s *Store) full(now time.Time, charges []limiter.Charge) limiter.Decision {
+	for i := range charges {
+		if !body(charges[i].Rule).failOpen {
+			s.faults.fullClosed.Add(1)
+			return limiter.Decision{Full: true, Binding: i, RetryAfter: time.Second, At: now}
+		}
+	}
+	s.faults.fullOpen.Add(int64(len(charges)))
+	return limiter.Decision{Allowed: true, Binding: -1, Skipped: len(charges), At: now}
+}
+
+// token names a check, in all sidecars.
+func (s *Store) token() string {
+	var b [12]byte
+	copy(b[:], s.session[:])
+	n := s.checks.Add(1)
+	b[6], b[7] = byte(n>>40), byte(n>>32)
+	binary.BigEndian.PutUint32(b[8:], uint32(n))
+	return base64.RawURLEncoding.EncodeToString(b[:])
+}
+
+// Refund implements [limiter.Store].
+func (s *Store) Refund(ctx context.Context, at time.Time, charges []limiter.Charge) error {
+	rd := readingOf(at)
+	if err := s.check(rd, charges); err != nil || len(charges) == 0 {
+		return err
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, s.o.Timeout, errSlow)
+	defer cancel()
+	return s.eachSlot(charges, func(part []limiter.Charge) error {
+		for i := range part {
+			s.near.drop(&part[i])
+		}
+		// Not tried again: it cannot know whether it came before.
+		_, err := s.run(ctx, s.newCommand(head{op: opRefund, now: rd}, part, ""), false)
+		return err
+	})
+}
+
+// Peek implements [limiter.Store].
+func (s *Store) Peek(ctx context.Context, now time.Time, c limiter.Charge) (limiter.Usage, error) {
+	r, err := s.own(c.Rule, readingOf(now))
+	if err != nil {
+		return limiter.Usage{}, err
+	}
+	c.Cost = max(1, c.Cost)
+	if r.kind == kindWindow && c.Cost > r.n {
+		return limiter.Usage{}, &limiter.CostError{Rule: c.Rule.Limit().Name, Cost: c.Cost, Limit: r.n}
+	}
+	b, err := s.one(ctx, head{op: opPeek, now: s.reading(now)}, c)
+	if err != nil {
+		return limiter.Usage{}, err
+	}
+	if len(b) != 13 {
+		return limiter.Usage{}, fmt.Errorf("redisstore: the server's answer has %d bytes: is key prefix %q used by something else?", len(b), s.prefix)
+	}
+	return limiter.Usage{Held: number(b[:6]), RetryAfter: time.Duration(number(b[6:])) * time.Microsecond}, nil
+}
+
+// Reset implements [limiter.Store].
+func (s *Store) Reset(ctx context.Context, now time.Time, r *limiter.Rule, key limiter.Key) error {
+	if _, err := s.own(r, readingOf(now)); err != nil {
+		return err
+	}
+	c := limiter.Charge{Rule: r, Key: key}
+	s.near.drop(&c)
+	_, err := s.one(ctx, head{op: opReset, now: s.reading(now)}, c)
+	return err
+}
+
+// Mark implements [limiter.Store].
+func (s *Store) Mark(ctx context.Context, now, until time.Time, r *limiter.Rule, key limiter.Key) error {
+	b, err := s.own(r, readingOf(now))
+	if err != nil {
+		return err
+	}
+	if b.kind != kindMarker {
+		return limiter.ErrForeignRule
+	}
+	if !readingOf(until).valid() {
+		return errReading
+	}
+	at := s.reading(now)
+	end := readingOf(until).lo + at.lo - readingOf(now).lo
+	_, err = s.one(ctx, head{op: opMark, now: at, arg: end}, limiter.Charge{Rule: r, Key: key})
+	return err
+}
+
+// one runs what may be run twice, for one key.
+func (s *Store) one(ctx context.Context, h head, c limiter.Charge) (string, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, s.o.Timeout, errSlow)
+	defer cancel()
+	return s.run(ctx, s.newCommand(h, []limiter.Charge{c}, ""), true)
+}
+
+// Stats implements [limiter.Store]. How many keys fit and are held only the server knows.
+func (s *Store) Stats() limiter.Stats {
+	return limiter.Stats{FullOpen: s.faults.fullOpen.Load(), FullClosed: s.faults.fullClosed.Load()}
+}
