@@ -55,6 +55,8 @@ type Verdict struct {
 	Shadow []ShadowResult
 	// Signals is what detection saw in the send, the deciding signal first. It is for operators: never show it to the end user.
 	Signals []detect.Signal
+	// Replayed says that this is the answer of an earlier check with the same idempotency key: nothing was charged again.
+	Replayed bool
 	// Skipped are the rules that could not count the send and whose fail mode let it pass.
 	Skipped []string
 	// At is the reading of the clock that the check was judged by.

@@ -78,6 +78,7 @@ func toCheck(v *gate.Verdict) *sendgatev1.CheckSendResponse {
 		CheckId:       v.CheckID,
 		PolicyVersion: v.PolicyVersion,
 		SkippedRules:  v.Skipped,
+		Replayed:      v.Replayed,
 		Signals:       toSignals(v),
 	}
 	for _, s := range v.Shadow {

@@ -40,3 +40,15 @@ func (d *DenialLog) Checked(e *gate.Event) {
 		"endpoint", e.Send.Endpoint, "retry_after", v.RetryAfter.String(), "check_id", v.CheckID, "more_not_logged", d.kept)
 	d.kept = 0
 }
+
+// silentWarning is what an operator is told when nobody reports outcomes.
+const silentWarning = "no VERIFIED was reported for codes that were sent: report outcomes, or delays never end early, no number becomes known good, and what judges by conversion is off"
+
+// FeedbackChanged says loudly that outcomes stay away, and that they came back.
+func (d *DenialLog) FeedbackChanged(e *gate.Event) {
+	if e.Feedback == gate.FeedbackSilent {
+		d.log.Warn(silentWarning, "codes", gate.SilentAfter)
+		return
+	}
+	d.log.Info("outcomes are reported again")
+}

@@ -37,6 +37,7 @@ type failure struct {
 func failureOf(err error, log *slog.Logger) *failure {
 	var invalid *gate.InvalidError
 	var forbidden *gate.ForbiddenError
+	var refused *gate.RefusedError
 	var unavailable *gate.UnavailableError
 	var own *failure
 	switch {
@@ -44,6 +45,8 @@ func failureOf(err error, log *slog.Logger) *failure {
 		return own
 	case errors.As(err, &invalid):
 		return &failure{code: codes.InvalidArgument, reason: invalid.Violations[0].Reason, message: invalid.Error(), violations: invalid.Violations}
+	case errors.As(err, &refused):
+		return &failure{code: refusal(refused.Reason), reason: refused.Reason, message: refused.Message}
 	case errors.As(err, &forbidden):
 		return &failure{code: codes.PermissionDenied, reason: forbidden.Reason, message: forbidden.Message}
 	case errors.As(err, &unavailable):
@@ -56,6 +59,17 @@ func failureOf(err error, log *slog.Logger) *failure {
 	}
 	log.Error("check failed", "err", err)
 	return &failure{code: codes.Internal, reason: "INTERNAL", message: "internal error"}
+}
+
+// refusal is the code of a RefusedError.
+func refusal(reason string) codes.Code {
+	switch reason {
+	case "CHECK_ID_UNKNOWN":
+		return codes.NotFound
+	case "CHECK_ID_FORGED", "CHECK_ID_OTHER_ACCOUNT":
+		return codes.PermissionDenied
+	}
+	return codes.FailedPrecondition
 }
 
 func invalid(field, description string) *failure {

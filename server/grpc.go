@@ -5,18 +5,15 @@ import (
 	"errors"
 	"io"
 	"net"
-	"sync"
 
 	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/health"
 	healthgrpc "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/reflection"
-	"google.golang.org/grpc/status"
 
 	"github.com/sendgate/sendgate/gate"
 	sendgatev1 "github.com/sendgate/sendgate/proto/sendgate/v1"
@@ -71,47 +68,9 @@ func (g *grpcServer) CheckSendBatch(ctx context.Context, in *sendgatev1.CheckSen
 	return g.batch(ctx, in, grpcCall)
 }
 
-// CheckSendStream answers for as long as the caller asks, or until the drain begins. It reads on a goroutine of its own, so
-// that an idle stream does not hold the drain up; answering and ending exclude each other, so that no question is charged
-// and then not answered.
+// CheckSendStream answers for as long as the caller asks.
 func (g *grpcServer) CheckSendStream(stream grpc.BidiStreamingServer[sendgatev1.CheckSendStreamRequest, sendgatev1.CheckSendStreamResponse]) error {
-	var answering sync.Mutex
-	ended := false
-	done := make(chan error, 1)
-	go func() {
-		defer g.catch(func(err error) { done <- err })
-		for {
-			in, err := stream.Recv()
-			if err != nil {
-				done <- ignoreEOF(err)
-				return
-			}
-			answering.Lock()
-			if ended {
-				answering.Unlock()
-				return
-			}
-			if _, f := callerOf(stream.Context()); f != nil {
-				err = f // his key was removed: not a wrong question, the end
-			} else {
-				err = stream.Send(g.answer(stream.Context(), in))
-			}
-			answering.Unlock()
-			if err != nil {
-				done <- err
-				return
-			}
-		}
-	}()
-	select {
-	case err := <-done:
-		return err
-	case <-g.draining:
-		answering.Lock()
-		defer answering.Unlock()
-		ended = true
-		return status.Error(codes.Unavailable, "the service is shutting down: ask again on a new stream what was not answered")
-	}
+	return converse(g, stream, g.answer)
 }
 
 func (g *grpcServer) answer(ctx context.Context, in *sendgatev1.CheckSendStreamRequest) *sendgatev1.CheckSendStreamResponse {

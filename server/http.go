@@ -17,6 +17,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/sendgate/sendgate/gate"
 	sendgatev1 "github.com/sendgate/sendgate/proto/sendgate/v1"
@@ -31,6 +32,10 @@ func newHTTP(s *service, operators *admin, ready func() bool) *http.Server {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /v1/check", s.serveCheck)
 	mux.HandleFunc("/v1/check", refuseMethod("POST"))
+	mux.HandleFunc("POST /v1/outcomes", s.serveOutcomes)
+	mux.HandleFunc("/v1/outcomes", refuseMethod("POST"))
+	mux.HandleFunc("POST /v1/verify", s.serveVerify)
+	mux.HandleFunc("/v1/verify", refuseMethod("POST"))
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "ok\n") })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
 		if !ready() {
@@ -43,7 +48,7 @@ func newHTTP(s *service, operators *admin, ready func() bool) *http.Server {
 	mux.Handle(newConnect(s))
 	mux.Handle(operators.connect())
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
-		writeFailure(w, &failure{code: codes.NotFound, reason: "NO_SUCH_PATH", message: "nothing here: POST /v1/check asks, GET /healthz, /readyz and /metrics tell"})
+		writeFailure(w, &failure{code: codes.NotFound, reason: "NO_SUCH_PATH", message: "nothing here: POST /v1/check and /v1/verify ask, POST /v1/outcomes reports, GET /healthz, /readyz and /metrics tell"})
 	})
 	return &http.Server{
 		Handler:           s.catchHTTP(s.routeProxied(http.NewCrossOriginProtection().Handler(s.identifyHTTP(mux)))),
@@ -76,19 +81,28 @@ func (s *service) serveCheck(w http.ResponseWriter, r *http.Request) {
 // readCheck reads a CheckSendRequest in protobuf's JSON. Fields that it does not have are refused: a misspelt one would
 // otherwise be a limit that does not apply.
 func readCheck(w http.ResponseWriter, r *http.Request) (*sendgatev1.CheckSendRequest, *failure) {
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
-	var large *http.MaxBytesError
-	switch {
-	case errors.As(err, &large):
-		return nil, &failure{code: codes.ResourceExhausted, reason: "TOO_LARGE", message: fmt.Sprintf("the body is larger than %d bytes", maxBody)}
-	case err != nil:
-		return nil, &failure{code: codes.Canceled, reason: "CANCELED", message: "the body ended early"}
+	body, f := readBody(w, r, maxBody)
+	if f != nil {
+		return nil, f
 	}
 	in := new(sendgatev1.CheckSendRequest)
 	if err := protojson.Unmarshal(body, in); err != nil {
 		return nil, &failure{code: codes.InvalidArgument, reason: "JSON_INVALID", message: jsonError(err) + `: write an object like {"number":"+6581234567","clientAddress":"203.0.113.7"}`}
 	}
 	return in, nil
+}
+
+// readBody reads a body of at most so many bytes.
+func readBody(w http.ResponseWriter, r *http.Request, most int64) ([]byte, *failure) {
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, most))
+	var large *http.MaxBytesError
+	switch {
+	case errors.As(err, &large):
+		return nil, &failure{code: codes.ResourceExhausted, reason: "TOO_LARGE", message: fmt.Sprintf("the body is larger than %d bytes", most)}
+	case err != nil:
+		return nil, &failure{code: codes.Canceled, reason: "CANCELED", message: "the body ended early"}
+	}
+	return body, nil
 }
 
 // jsonError is what the decoder found and where. Of what was written it repeats only the names of fields: anything else could
@@ -121,27 +135,50 @@ func isFieldName(s string) bool {
 
 // writeVerdict answers 200 for ALLOW, 429 for a DENY that waiting helps against, else 403; the body says it all.
 func writeVerdict(w http.ResponseWriter, v *gate.Verdict) {
-	code := http.StatusOK
-	switch {
-	case v.Kind == gate.Deny && v.RetryAfter > 0:
-		code = http.StatusTooManyRequests
-	case v.Kind != gate.Allow:
-		code = http.StatusForbidden
-	}
 	h := w.Header()
 	if v.RetryAfter > 0 {
 		h.Set("Retry-After", strconv.FormatInt(wholeSeconds(v.RetryAfter), 10))
 	}
-	if v.Rule != "" {
+	if v.Rule != "" && v.Limit > 0 {
 		setRateLimit(h, v)
 	}
-	h.Set("Cache-Control", "no-store")
-	body, err := protojson.Marshal(toCheck(v))
+	writeMessageAs(w, statusOf(v), toCheck(v))
+}
+
+func statusOf(v *gate.Verdict) int {
+	switch {
+	case v.Kind == gate.Deny && v.RetryAfter > 0:
+		return http.StatusTooManyRequests
+	case v.Kind != gate.Allow:
+		return http.StatusForbidden
+	}
+	return http.StatusOK
+}
+
+func writeMessage(w http.ResponseWriter, m proto.Message) { writeMessageAs(w, http.StatusOK, m) }
+
+func writeMessageAs(w http.ResponseWriter, code int, m proto.Message) {
+	body, err := protojson.Marshal(m)
 	if err != nil {
 		writeFailure(w, &failure{code: codes.Internal, reason: "INTERNAL", message: "internal error"})
 		return
 	}
+	w.Header().Set("Cache-Control", "no-store")
 	writeJSON(w, code, "application/json", body)
+}
+
+// writeLine writes a message as one line of JSON.
+func writeLine(w io.Writer, m proto.Message) {
+	body, err := protojson.Marshal(m)
+	if err != nil {
+		body = []byte("{}")
+	}
+	var line bytes.Buffer
+	if json.Compact(&line, body) != nil {
+		line.Write(body)
+	}
+	line.WriteByte('\n')
+	w.Write(line.Bytes())
 }
 
 // setRateLimit writes draft-ietf-httpapi-ratelimit-headers-11. Rule names are quoted strings there; a policy allows no
@@ -198,6 +235,8 @@ func httpStatus(f *failure) int {
 		return http.StatusRequestEntityTooLarge
 	case f.reason == "METHOD_NOT_ALLOWED":
 		return http.StatusMethodNotAllowed
+	case f.reason == "OUTCOME_LATE", f.reason == "OUTCOME_CONTRADICTS", f.reason == "CHECK_NOT_ALLOWED":
+		return http.StatusConflict
 	}
 	switch f.code {
 	case codes.InvalidArgument:

@@ -23,6 +23,8 @@ type metrics struct {
 	errors   *resolved             // code
 	// unchecked are requests of proxies in which no send could be found.
 	unchecked *resolved // cause, action
+	outcomes  *resolved // outcome, result
+	verify    *resolved // verdict, reason
 	shed      prometheus.Counter
 	panics    prometheus.Counter
 
@@ -48,6 +50,8 @@ func newMetrics(version string, g *gate.Gate, store limiter.Store, inFlight func
 	m.skipped = &resolved{vec: counter("skipped_total", "Charges that a rule could not take and whose fail mode let the send pass.", "rule")}
 	m.errors = &resolved{vec: counter("errors_total", "Checks answered with an error, by gRPC code.", "code")}
 	m.unchecked = &resolved{vec: counter("unchecked_total", "Requests of proxies that no send was found in, by what was wrong and what the policy says then.", "cause", "action")}
+	m.outcomes = &resolved{vec: counter("outcomes_total", "Reported outcomes, by what the report did.", "outcome", "result")}
+	m.verify = &resolved{vec: counter("verify_total", "Answered questions about entered codes, by verdict and reason.", "verdict", "reason")}
 	m.shed = counter("shed_total", "Calls refused because too many were in flight.").WithLabelValues()
 	m.panics = counter("panics_total", "Panics caught in a handler. Each one is a bug.").WithLabelValues()
 
@@ -76,6 +80,14 @@ func (m *metrics) answered(v *gate.Verdict) {
 	for _, rule := range v.Skipped {
 		m.skipped.with(rule, "").Inc()
 	}
+}
+
+func (m *metrics) reported(o gate.Outcome, c gate.Counted) {
+	result := "counted"
+	if c == gate.Duplicate {
+		result = "duplicate"
+	}
+	m.outcomes.with(o.String(), result).Inc()
 }
 
 func (m *metrics) failed(f *failure) { m.errors.with(f.code.String(), "").Inc() }
@@ -145,6 +157,13 @@ func (s *state) Collect(ch chan<- prometheus.Metric) {
 	tell(gauge, "policy_info", "The policy in force. Always 1.", 1, "version", s.gate.Policy().Version)
 	tell(gauge, "in_flight", "Calls being answered now.", s.inFlight())
 	tell(counter, "observer_dropped_total", "Answers that no observer was told of, because they came faster than it took them.", float64(s.gate.Stats().Dropped))
+	for _, state := range []gate.FeedbackState{gate.FeedbackUnknown, gate.FeedbackReporting, gate.FeedbackSilent} {
+		value := 0.0
+		if s.gate.Feedback() == state {
+			value = 1
+		}
+		tell(gauge, "feedback", "1 for whether callers report that codes were entered: unknown, reporting or silent.", value, "state", state.String())
+	}
 	stats := s.store.Stats()
 	tell(gauge, "store_capacity_keys", "Keys that fit into the store.", float64(stats.Capacity))
 	tell(gauge, "store_occupied_keys", "Places that hold a key, in use or run out.", float64(stats.Occupied))

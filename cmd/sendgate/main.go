@@ -22,6 +22,7 @@ var version = ""
 type cli struct {
 	Serve    serveCommand    `cmd:"" help:"Run the sidecar."`
 	Check    checkCommand    `cmd:"" help:"Ask a running sidecar whether a message may be sent. Exit code 0 ALLOW, 3 DENY, 4 CHALLENGE, 1 error."`
+	Outcome  outcomeCommand  `cmd:"" help:"Tell a running sidecar what became of a send."`
 	List     listCommand     `cmd:"" help:"Change and show the lists of a running sidecar."`
 	Reset    resetCommand    `cmd:"" help:"Let the rules of a running sidecar forget a number, client or account."`
 	Keys     keysCommand     `cmd:"" help:"Make and hash API keys."`

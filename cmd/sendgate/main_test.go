@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"os"
 	"os/exec"
@@ -36,7 +37,8 @@ func TestScripts(t *testing.T) {
 				}
 				ts.Check(await(args[0]))
 			},
-			"exits": exits,
+			"exits":   exits,
+			"checkid": checkID,
 		},
 		// Sockets have short names only, and a script's folder has a long one.
 		Setup: func(e *testscript.Env) error {
@@ -68,6 +70,18 @@ func exits(ts *testscript.TestScript, _ bool, args []string) {
 	if got != want {
 		ts.Fatalf("exit code %d, want %d", got, want)
 	}
+}
+
+// checkID sets a variable to the check id in a file of JSON.
+func checkID(ts *testscript.TestScript, _ bool, args []string) {
+	if len(args) != 2 {
+		ts.Fatalf("usage: checkid FILE VARIABLE")
+	}
+	var answer struct {
+		CheckID string `json:"checkId"`
+	}
+	ts.Check(json.Unmarshal([]byte(ts.ReadFile(args[0])), &answer))
+	ts.Setenv(args[1], answer.CheckID)
 }
 
 // await returns when a sidecar answers at addr.

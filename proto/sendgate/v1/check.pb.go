@@ -426,7 +426,7 @@ type CheckSendResponse struct {
 	// What to do.
 	Verdict Verdict `protobuf:"varint,1,opt,name=verdict,proto3,enum=sendgate.v1.Verdict" json:"verdict,omitempty"`
 	// Why, for programs; empty for an ALLOW that nothing special decided. The part before the first colon is one of limit, delay,
-	// spend, detect, block, list, consent, number, client, store, batch; after it comes what decided: "limit:number-30m",
+	// spend, detect, block, list, consent, number, client, store, batch, verify; after it comes what decided: "limit:number-30m",
 	// "detect:ait_range:range3". Take parts that are not known as given.
 	Reason string `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
 	// The binding rule: of a DENY or CHALLENGE the one that decided, of an ALLOW the one with the fewest units left. Empty where no
@@ -442,7 +442,8 @@ type CheckSendResponse struct {
 	Limit int64 `protobuf:"varint,6,opt,name=limit,proto3" json:"limit,omitempty"`
 	// The window of the binding rule. Unset where there is none.
 	Window *durationpb.Duration `protobuf:"bytes,7,opt,name=window,proto3" json:"window,omitempty"`
-	// Names this check for ReportOutcome and CheckVerify. Opaque, up to 128 bytes, bound to the account and number; it tells
+	// Names this check for ReportOutcome and CheckVerify. Opaque; about 150 bytes with the built-in policy, more where more rules
+	// apply, at most 4096. It is sealed: whoever holds it can read nothing of it. Bound to the account and number; it tells
 	// nothing of either. Set for every verdict.
 	CheckId string `protobuf:"bytes,8,opt,name=check_id,json=checkId,proto3" json:"check_id,omitempty"`
 	// The version of the policy that judged: a hash of its content.
@@ -1150,7 +1151,7 @@ func (x *CheckSendStreamResponse) GetError() *ItemError {
 // CheckVerifyRequest describes a code that someone entered. The code itself is not given.
 type CheckVerifyRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The check_id of the send that carried the code. Give it where it is known: it bounds the wrong codes per OTP. At most 128 bytes.
+	// The check_id of the send that carried the code. Give it where it is known: it bounds the wrong codes per OTP. At most 4096 bytes.
 	CheckId string `protobuf:"bytes,1,opt,name=check_id,json=checkId,proto3" json:"check_id,omitempty"`
 	// The number the code was sent to, spelled as in CheckSendRequest. Required without check_id. At most 64 bytes.
 	Number string `protobuf:"bytes,2,opt,name=number,proto3" json:"number,omitempty"`

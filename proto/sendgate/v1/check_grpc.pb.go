@@ -56,10 +56,15 @@ type SendGateServiceClient interface {
 	// comparing: each ALLOW counts as a wrong code until ReportOutcome says VERIFIED.
 	CheckVerify(ctx context.Context, in *CheckVerifyRequest, opts ...grpc.CallOption) (*CheckVerifyResponse, error)
 	// ReportOutcome tells what became of a send. Each outcome of a send counts once; order and repeats do not matter.
+	// NOT_SENT and every other outcome shut each other out: what came first stands. Of the others a later stage stands against an
+	// earlier one: SENT, then DELIVERED or UNDELIVERED, then FAILED or EXPIRED, then VERIFIED. What a later stage implies is a
+	// DUPLICATE, what it contradicts is refused.
 	//
-	//	NOT_FOUND            CHECK_ID_UNKNOWN: no such check, or so long ago that it is forgotten.
+	//	NOT_FOUND            CHECK_ID_UNKNOWN: it is no check_id, or one of an older version.
 	//	PERMISSION_DENIED    CHECK_ID_FORGED, or CHECK_ID_OTHER_ACCOUNT.
-	//	FAILED_PRECONDITION  OUTCOME_LATE, OUTCOME_CONTRADICTS an earlier one, or CHECK_NOT_ALLOWED: the verdict was not ALLOW.
+	//	FAILED_PRECONDITION  OUTCOME_LATE: the check is older than the policy's otp.outcome_timeout. OUTCOME_CONTRADICTS an earlier
+	//	                     one. CHECK_NOT_ALLOWED: the verdict was not ALLOW.
+	//	UNAVAILABLE          the store is gone, or has no room to remember it. Report again.
 	ReportOutcome(ctx context.Context, in *ReportOutcomeRequest, opts ...grpc.CallOption) (*ReportOutcomeResponse, error)
 	// ReportOutcomeBatch reports up to 10,000 outcomes, each as if it were reported alone. One wrong item does not fail the others.
 	ReportOutcomeBatch(ctx context.Context, in *ReportOutcomeBatchRequest, opts ...grpc.CallOption) (*ReportOutcomeBatchResponse, error)
@@ -180,10 +185,15 @@ type SendGateServiceServer interface {
 	// comparing: each ALLOW counts as a wrong code until ReportOutcome says VERIFIED.
 	CheckVerify(context.Context, *CheckVerifyRequest) (*CheckVerifyResponse, error)
 	// ReportOutcome tells what became of a send. Each outcome of a send counts once; order and repeats do not matter.
+	// NOT_SENT and every other outcome shut each other out: what came first stands. Of the others a later stage stands against an
+	// earlier one: SENT, then DELIVERED or UNDELIVERED, then FAILED or EXPIRED, then VERIFIED. What a later stage implies is a
+	// DUPLICATE, what it contradicts is refused.
 	//
-	//	NOT_FOUND            CHECK_ID_UNKNOWN: no such check, or so long ago that it is forgotten.
+	//	NOT_FOUND            CHECK_ID_UNKNOWN: it is no check_id, or one of an older version.
 	//	PERMISSION_DENIED    CHECK_ID_FORGED, or CHECK_ID_OTHER_ACCOUNT.
-	//	FAILED_PRECONDITION  OUTCOME_LATE, OUTCOME_CONTRADICTS an earlier one, or CHECK_NOT_ALLOWED: the verdict was not ALLOW.
+	//	FAILED_PRECONDITION  OUTCOME_LATE: the check is older than the policy's otp.outcome_timeout. OUTCOME_CONTRADICTS an earlier
+	//	                     one. CHECK_NOT_ALLOWED: the verdict was not ALLOW.
+	//	UNAVAILABLE          the store is gone, or has no room to remember it. Report again.
 	ReportOutcome(context.Context, *ReportOutcomeRequest) (*ReportOutcomeResponse, error)
 	// ReportOutcomeBatch reports up to 10,000 outcomes, each as if it were reported alone. One wrong item does not fail the others.
 	ReportOutcomeBatch(context.Context, *ReportOutcomeBatchRequest) (*ReportOutcomeBatchResponse, error)

@@ -36,13 +36,15 @@ const (
 	Outcome_OUTCOME_DELIVERED Outcome = 3
 	// The provider says that it did not arrive.
 	Outcome_OUTCOME_UNDELIVERED Outcome = 4
-	// The user entered the right code. It clears the delay and the count of wrong codes, and counts as conversion.
+	// The user entered the right code. It clears the delay and the count of wrong codes, makes the number known good, and counts as
+	// conversion.
 	Outcome_OUTCOME_VERIFIED Outcome = 5
 	// The user gave up on it or used up the tries. It counts towards brute force.
 	Outcome_OUTCOME_FAILED Outcome = 6
 	// The code ran out without being entered.
 	Outcome_OUTCOME_EXPIRED Outcome = 7
-	// The user got in by another factor or another message, so that this one says nothing for or against the number.
+	// The user got in by another factor or another message, so that this one says nothing for or against the number. It cannot be
+	// reported beside VERIFIED: the first of the two stands.
 	Outcome_OUTCOME_VERIFIED_OTHER_WAY Outcome = 8
 )
 
@@ -155,7 +157,7 @@ func (OutcomeResult) EnumDescriptor() ([]byte, []int) {
 // ReportOutcomeRequest tells what became of one send.
 type ReportOutcomeRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The check_id of the CheckSendResponse that allowed the send. Required; at most 128 bytes.
+	// The check_id of the CheckSendResponse that allowed the send. Required; at most 4096 bytes.
 	CheckId string `protobuf:"bytes,1,opt,name=check_id,json=checkId,proto3" json:"check_id,omitempty"`
 	// What became of it. Required.
 	Outcome Outcome `protobuf:"varint,2,opt,name=outcome,proto3,enum=sendgate.v1.Outcome" json:"outcome,omitempty"`
