@@ -104,7 +104,7 @@ func isGRPC(r *extract.Request) bool {
 func (r *ruling) allowed() (*authv3.CheckResponse, error) {
 	ok := &authv3.OkHttpResponse{Headers: headerOptions(r.upstream)}
 	if r.upstream.Get(checkIDHeader) == "" {
-		ok.HeadersToRemove = []string{checkIDHeader}
+		ok.HeadersToRemove = []string{strings.ToLower(checkIDHeader)}
 	}
 	return r.response(codes.OK, func(out *authv3.CheckResponse) { out.HttpResponse = &authv3.CheckResponse_OkResponse{OkResponse: ok} })
 }

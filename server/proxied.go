@@ -18,8 +18,8 @@ import (
 
 // What the application behind a proxy is told of a request that passes. What a client wrote there is taken off.
 const (
-	verdictHeader = "x-sendgate-verdict"  // allow, or unchecked
-	checkIDHeader = "x-sendgate-check-id" // one or, of a batch, several in order, with commas; for ReportOutcome
+	verdictHeader = "X-Sendgate-Verdict"  // allow, or unchecked
+	checkIDHeader = "X-Sendgate-Check-Id" // one or, of a batch, several in order, with commas; for ReportOutcome
 )
 
 // proxied is a request that a proxy asks about, whatever the proxy's protocol.
