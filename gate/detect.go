@@ -1,6 +1,7 @@
 package gate
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"time"
@@ -17,7 +18,7 @@ type observed struct {
 }
 
 // observe shows a send to detection, whatever becomes of it. Numbers for tests are not shown.
-func (g *Gate) observe(s *scratch, l *listed) {
+func (g *Gate) observe(ctx context.Context, r *rules, s *scratch, l *listed) {
 	seen := &s.seen
 	if seen.asked = g.detect != nil && !l.result.Test.OK(); !seen.asked {
 		return
@@ -30,7 +31,7 @@ func (g *Gate) observe(s *scratch, l *listed) {
 	seen.send = detect.Send{
 		ID: s.ticket.sequence, At: v.At.UnixNano(), Number: send.Number.Digits(), Country: detect.CountryOf(country), Client: send.Client,
 		Account: nameHash(send.Account), Purpose: detectPurpose(send.Purpose), Lookup: looksUp(send.Endpoint),
-		ChallengePassed: send.ChallengePassed, Exempt: l.allows(), Silent: g.heard.silent(s.ticket.account, v.At),
+		ChallengePassed: send.ChallengePassed, Exempt: l.allows(), Silent: g.silent(ctx, r, s.ticket.account, v.At),
 	}
 	seen.result = g.detect.Observe(&seen.send)
 	if n := seen.result.Count; n > 0 {
@@ -115,7 +116,7 @@ func (g *Gate) withdraw(o *observed) {
 
 // detectOutcome tells detection what became of a send. It returns false where the send is not remembered.
 func (g *Gate) detectOutcome(id *checkID, at time.Time, what detect.OutcomeKind) bool {
-	g.heard.note(id.account, at, what)
+	g.hear(id.account, at, what)
 	return g.detect != nil && g.detect.Outcome(at.UnixNano(), id.sequence, what)
 }
 

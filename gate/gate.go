@@ -201,7 +201,7 @@ func (g *Gate) decideBy(ctx context.Context, r *rules, req *Request, s *scratch)
 
 	listed := g.look(r, send, v.At)
 	s.ticket.sequence, s.ticket.account = g.ids.next(), accountTag(send.Account)
-	g.observe(s, &listed)
+	g.observe(ctx, r, s, &listed)
 	err := g.judge(ctx, r, s, &listed)
 	g.settle(s, err)
 	if err != nil {

@@ -32,7 +32,7 @@ type Request struct {
 	Cost int64
 	// IdempotencyKey is at most 128 bytes. Reserved: nothing reads it yet.
 	IdempotencyKey string
-	// ChallengePassed says that the user stepped up. Reserved: nothing reads it yet.
+	// ChallengePassed says that the user stepped up. It is believed of a trusted Caller.
 	ChallengePassed bool
 	// Attributes are at most 16 facts, keys to 64 bytes, values to 256.
 	Attributes map[string]string
@@ -69,6 +69,7 @@ func (r *rules) canonical(req *Request, send *policy.Send) error {
 	}
 	*send = policy.Send{
 		Account: name, Subaccount: req.Subaccount, Endpoint: req.Endpoint, Channel: req.Channel, Purpose: req.Purpose,
+		ChallengePassed: req.ChallengePassed && req.Caller.Trusted,
 	}
 	region := r.policy.Numbers.DefaultRegion
 	if account, known := r.policy.Accounts[name]; known && account.DefaultRegion != "" {

@@ -99,23 +99,48 @@ func (r *Replayer) Line(ctx context.Context, line, out []byte) ([]byte, error) {
 		r.now = e.at
 	}
 	if string(e.kind) == "outcome" {
-		return out, r.outcome(e)
+		return out, r.outcome(ctx, e)
 	}
 	return r.send(ctx, e, out)
 }
 
-func (r *Replayer) outcome(e *event) error {
-	what, ok := detect.ParseOutcome(string(e.outcome))
+// outcome reports what became of a send. A wrong code may be reported for each try, and what became of a challenged send though
+// nobody asked again: detection hears of these, nothing else does.
+func (r *Replayer) outcome(ctx context.Context, e *event) error {
+	kind, ok := detect.ParseOutcome(string(e.outcome))
 	if !ok {
 		return &LineError{errors.New("outcome: write verified, failed, expired, delivered, undelivered or not_sent")}
 	}
 	r.Counts.Outcomes++
-	id := r.sent.find(hash(e.id))
-	if id == "" || !r.gate.DetectOutcome(id, r.now, what) {
+	w, ok := r.sent.find(hash(e.id))
+	if !ok {
+		r.Counts.Unheard++
+		return nil
+	}
+	if !w.challenged {
+		counted, err := r.gate.Report(ctx, &gate.Report{CheckID: w.checkID, Outcome: outcomes[kind], Account: w.account})
+		var refused *gate.RefusedError
+		switch {
+		case errors.As(err, &refused):
+		case err != nil:
+			return fmt.Errorf("report an outcome: %w", err)
+		case counted == gate.News:
+			return nil
+		}
+		if kind != detect.Failed {
+			r.Counts.Unheard++
+			return nil
+		}
+	}
+	if !r.gate.DetectOutcome(w.checkID, r.now, kind) {
 		r.Counts.Unheard++
 	}
 	return nil
 }
+
+// outcomes are the gate's words for detection's.
+var outcomes = [...]gate.Outcome{detect.Verified: gate.Verified, detect.Failed: gate.Failed, detect.Expired: gate.Expired,
+	detect.Delivered: gate.Delivered, detect.Undelivered: gate.Undelivered, detect.NotSent: gate.NotSent}
 
 func (r *Replayer) send(ctx context.Context, e *event, out []byte) ([]byte, error) {
 	r.Counts.Sends++
@@ -135,7 +160,7 @@ func (r *Replayer) send(ctx context.Context, e *event, out []byte) ([]byte, erro
 	if v.Kind == gate.Deny {
 		r.sent.drop(hash(e.id))
 	} else {
-		r.sent.add(hash(e.id), v.CheckID)
+		r.sent.add(hash(e.id), went{v.CheckID, r.word(e.account), v.Kind == gate.Challenge})
 	}
 	return r.write(out, e.id, &v), nil
 }
