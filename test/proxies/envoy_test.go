@@ -30,9 +30,7 @@ func startEnvoy(t testing.TB, config, dir string) *envoy {
 	socket := filepath.Join(dir, "admin.sock")
 	config = edit(t, config, "/run/sendgate/admin.sock", socket)
 	config = strings.ReplaceAll(config, "/dev/stdout", e.log)
-	e.admin = &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return new(net.Dialer).DialContext(ctx, "unix", socket)
-	}, DisableKeepAlives: true}}
+	e.admin = &http.Client{Transport: &http.Transport{DialContext: dialUnix(socket), DisableKeepAlives: true}}
 	run(t, func() bool { text, err := e.ask("GET", "/ready"); return err == nil && strings.HasPrefix(text, "LIVE") },
 		bin, "-c", write(t, dir, "envoy.yaml", config), "--disable-hot-restart", "--concurrency", "1", "--file-flush-interval-msec", "20", "--log-level", "error")
 	text, err := e.ask("GET", "/listeners?format=json")
@@ -55,6 +53,13 @@ func startEnvoy(t testing.TB, config, dir string) *envoy {
 	at := listeners.Statuses[0].Local.Socket
 	e.url = "http://" + net.JoinHostPort(at.Address, strconv.Itoa(at.Port))
 	return e
+}
+
+// dialUnix dials a socket, whatever the URL says.
+func dialUnix(path string) func(context.Context, string, string) (net.Conn, error) {
+	return func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "unix", path)
+	}
 }
 
 func (e *envoy) ask(method, path string) (string, error) {
