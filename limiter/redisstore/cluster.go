@@ -51,8 +51,12 @@ func slotOf(tag string) uint16 {
 	return crc % 16384
 }
 
-// settleTries is how often claims that were made at different readings are made anew at the latest of them.
-const settleTries = 3
+// settleTries is how often a check is made anew whose claims were made at different readings and ended before they could be moved
+// to one: their windows are shorter than a round trip. Then it is denied for so many microseconds.
+const (
+	settleTries   = 3
+	unsettledWait = 1000
+)
 
 // takeSlots claims in all slots at once, and gives back what was claimed if one denies or fails.
 func (s *Store) takeSlots(ctx context.Context, at reading, charges []limiter.Charge, groups []group, token string) (answer, error) {
@@ -60,7 +64,7 @@ func (s *Store) takeSlots(ctx context.Context, at reading, charges []limiter.Cha
 		answers, errs := make([]answer, len(groups)), make([]error, len(groups))
 		inParallel(len(groups), func(i int) { answers[i], errs[i] = s.takeSlot(ctx, at, groups[i].charges, token) })
 		a, same, err := combine(groups, answers, errs)
-		if err == nil && a.allowed && (same || try == settleTries) {
+		if err == nil && a.allowed && (same || s.settle(ctx, groups, answers, a.at, token)) {
 			return a, nil
 		}
 		s.faults.undone.Add(1)
@@ -72,12 +76,32 @@ func (s *Store) takeSlots(ctx context.Context, at reading, charges []limiter.Cha
 				s.giveUpLater(at, groups[i].charges, token)
 			}
 		})
-		if err != nil || !a.allowed {
+		switch {
+		case err != nil || !a.allowed:
 			return a, err
+		case try == settleTries:
+			s.faults.unsettled.Add(1)
+			return answer{at: a.at, binding: max(0, a.binding), wait: unsettledWait}, nil
 		}
-		// Some key has seen a later reading. One check has one: else a refund could not find what was taken.
 		at, token = reading{lo: a.at, hi: a.at}, s.token()
 	}
+}
+
+// settle moves claims to the latest reading that one of them was made at, because a key had seen a later one than the check's. A
+// check has one reading: windows are judged by it, and a refund finds what was taken by it.
+func (s *Store) settle(ctx context.Context, groups []group, answers []answer, at int64, token string) bool {
+	var failed atomic.Bool
+	inParallel(len(groups), func(i int) {
+		if answers[i].at == at {
+			return
+		}
+		from := reading{lo: answers[i].at, hi: answers[i].at}
+		c := s.newCommand(head{op: opSettle, flag: firstTry, now: from, arg: at}, groups[i].charges, token)
+		if b, err := s.run(ctx, c, false); err != nil || b != "\x01" {
+			failed.Store(true)
+		}
+	})
+	return !failed.Load()
 }
 
 // combine makes one answer of those of all slots; same says that they were given at one reading.

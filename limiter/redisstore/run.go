@@ -48,18 +48,20 @@ type Faults struct {
 	GivenUp int64 // checks whose answer was lost and that were taken back
 	Stuck   int64 // checks whose answer was lost and that could not be taken back in time
 	Near    int64 // denials answered without asking the server
-	Undone  int64 // checks of a Cluster that were denied after a part of them was taken
+	// Undone counts checks of a Cluster of which a part was taken and given back, Unsettled those of them that were denied because
+	// their windows ended faster than the servers answered.
+	Undone, Unsettled int64
 }
 
 type counters struct {
-	failed, retried, refused, opened, givenUp, stuck, near, undone, fullOpen, fullClosed atomic.Int64
+	failed, retried, refused, opened, givenUp, stuck, near, undone, unsettled, fullOpen, fullClosed atomic.Int64
 }
 
 // Faults is a cheap snapshot.
 func (s *Store) Faults() Faults {
 	f := &s.faults
 	return Faults{Failed: f.failed.Load(), Retried: f.retried.Load(), Refused: f.refused.Load(), Opened: f.opened.Load(),
-		GivenUp: f.givenUp.Load(), Stuck: f.stuck.Load(), Near: f.near.Load(), Undone: f.undone.Load()}
+		GivenUp: f.givenUp.Load(), Stuck: f.stuck.Load(), Near: f.near.Load(), Undone: f.undone.Load(), Unsettled: f.unsettled.Load()}
 }
 
 // run runs the script. With again it is tried again while ctx allows: the command must be one that may come twice.

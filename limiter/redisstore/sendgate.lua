@@ -128,8 +128,9 @@ local function keep(key, v, last)
 	call('SET', key, v, 'PX', math.ceil((last - now + slack) / 1000))
 end
 
--- giveBack takes back what was taken at at, and returns the new value, or nil where nothing is to be had.
-local function giveBack(key, v, spec, at)
+-- giveBack takes back what was taken at at, and returns the new value, or nil where nothing is to be had. The floor becomes at
+-- least raised: to a reading before a refund the units look as if they had been held.
+local function giveBack(key, v, spec, at, raised)
 	if not v then
 		return nil
 	end
@@ -148,14 +149,13 @@ local function giveBack(key, v, spec, at)
 		return nil
 	end
 	local left = math.max(0, units - cost)
-	-- What a reading before at would have met is not known any more.
-	return window(format, math.max(floor, at), sum - units + left, v:sub(pos, p - 1)
+	return window(format, math.max(floor, raised), sum - units + left, v:sub(pos, p - 1)
 		.. (left > 0 and sp(ENTRY[format], till(at, width, span), left) or '') .. v:sub(p + SIZE[format]))
 end
 
-local function giveAllBack(vals, at)
+local function giveAllBack(vals, at, raised)
 	for i = 1, n do
-		local v = giveBack(KEYS[i], vals[i], ARGV[i + 1], at)
+		local v = giveBack(KEYS[i], vals[i], ARGV[i + 1], at, raised)
 		if v then
 			call('SET', KEYS[i], v, 'KEEPTTL')
 		end
@@ -180,6 +180,55 @@ local function judge(v, spec, at)
 		return u > at and u or nil, c, 0
 	end
 	return v and now < su('>I7', v, 2) and su('>I7', v, 2) or nil, 0, 0
+end
+
+-- put charges a key at at, and returns what is left of a window.
+local function put(key, v, spec, at)
+	if spec:byte() == 2 then
+		local _, c = delay(v, spec, at)
+		c = math.min(c + 1, 127)
+		local w = wait(key, spec, c)
+		local u = w > 0 and at + frac + w or at
+		keep(key, sp('>BI7I7B', 3, at, u, c), u + forgets(spec))
+		return nil
+	end
+	local _, most, cost, width, span = su('>BI6I6I6I6', spec)
+	local u = till(at, width, span)
+	local format, floor, sum, pos = 1, 0, 0, 1
+	if v then
+		format, floor, sum, pos = held(v, at)
+	else
+		v = ''
+	end
+	sum = sum + cost
+	if format == 1 and sum > 255 then -- units no longer fit a byte
+		local wide = {}
+		for p = pos, #v, 8 do
+			wide[#wide + 1] = sp('>I7I6', su('>I7B', v, p))
+		end
+		format, pos, v = 2, 1, table.concat(wide)
+	end
+	local p, units = find(v, format, pos, u)
+	local rest = v:sub(units and p + SIZE[format] or p)
+	keep(key, window(format, floor, sum, v:sub(pos, p - 1) .. sp(ENTRY[format], u, (units or 0) + cost) .. rest),
+		rest == '' and u or (su('>I7', v, #v + 1 - SIZE[format])))
+	return most - sum
+end
+
+-- settle moves what a check has taken at now to at, which is later: then it is held longer, and was never not held.
+local function settle(vals, at)
+	local moved = {}
+	for i = 1, n do
+		moved[i] = giveBack(KEYS[i], vals[i], ARGV[i + 1], now, 0)
+		if not moved[i] then
+			return '\0' -- it has ended meanwhile
+		end
+	end
+	for i = 1, n do
+		put(KEYS[i], moved[i], ARGV[i + 1], at)
+	end
+	call('SET', KEYS[n + 1], sp('>BBI6I7I7', 1, 0, 0, at, 0), 'PX', ttl)
+	return '\1'
 end
 
 local function take(vals)
@@ -216,37 +265,9 @@ local function take(vals)
 		return sp('>BBI6I7I7', 0, binding, left, at, worst - now)
 	end
 	for i = 1, n do
-		local v, spec = vals[i], ARGV[i + 1]
-		if spec:byte() == 1 then
-			local _, most, cost, width, span = su('>BI6I6I6I6', spec)
-			local u = till(at, width, span)
-			local format, floor, sum, pos = 1, 0, 0, 1
-			if v then
-				format, floor, sum, pos = held(v, at)
-			else
-				v = ''
-			end
-			sum = sum + cost
-			if format == 1 and sum > 255 then -- units no longer fit a byte
-				local wide = {}
-				for p = pos, #v, 8 do
-					wide[#wide + 1] = sp('>I7I6', su('>I7B', v, p))
-				end
-				format, pos, v = 2, 1, table.concat(wide)
-			end
-			local p, units = find(v, format, pos, u)
-			local rest = v:sub(units and p + SIZE[format] or p)
-			keep(KEYS[i], window(format, floor, sum, v:sub(pos, p - 1) .. sp(ENTRY[format], u, (units or 0) + cost) .. rest),
-				rest == '' and u or (su('>I7', v, #v + 1 - SIZE[format])))
-			if binding == 0 or most - sum < left then
-				binding, left = i, most - sum
-			end
-		else
-			local _, c = delay(v, spec, at)
-			c = math.min(c + 1, 127)
-			local w = wait(KEYS[i], spec, c)
-			local u = w > 0 and at + frac + w or at
-			keep(KEYS[i], sp('>BI7I7B', 3, at, u, c), u + forgets(spec))
+		local rest = put(KEYS[i], vals[i], ARGV[i + 1], at)
+		if rest and (binding == 0 or rest < left) then
+			binding, left = i, rest
 		end
 	end
 	local answer = sp('>BBI6I7I7', 1, binding, left, at, 0)
@@ -270,7 +291,7 @@ elseif op == 1 then -- peek
 	end
 	return sp('>I6I7', sum, u and u - now or 0)
 elseif op == 2 then -- refund what was taken at now
-	giveAllBack(call('MGET', unpack(KEYS)), now)
+	giveAllBack(call('MGET', unpack(KEYS)), now, now)
 elseif op == 3 then -- give up a check: take back what it has taken, and let it take nothing any more
 	local vals = call('MGET', unpack(KEYS))
 	local answer = vals[n + 1]
@@ -279,9 +300,11 @@ elseif op == 3 then -- give up a check: take back what it has taken, and let it 
 		if at ~= now then
 			frac = 0
 		end
-		giveAllBack(vals, at)
+		giveAllBack(vals, at, 0) -- nobody was answered by it, so nothing has to be as if it had been there
 	end
 	call('SET', KEYS[n + 1], GIVEN_UP, 'PX', ttl)
+elseif op == 6 then
+	return settle(call('MGET', unpack(KEYS)), arg)
 elseif op == 4 then -- reset
 	call('DEL', unpack(KEYS))
 elseif op == 5 then -- mark until arg

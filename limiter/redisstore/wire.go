@@ -28,6 +28,7 @@ const (
 	opGiveUp
 	opReset
 	opMark
+	opSettle
 )
 
 // What the script knows a reading by, see there.
@@ -128,7 +129,7 @@ type head struct {
 
 func (s *Store) appendHead(b []byte, h head) []byte {
 	clock := s.clock()
-	if h.op == opRefund || h.op == opGiveUp {
+	if h.op == opRefund || h.op == opGiveUp || h.op == opSettle {
 		clock = byCaller // at is what the script answered
 	}
 	frac := byte(0)
