@@ -21,25 +21,36 @@ func (g *Gate) CheckAll(ctx context.Context, reqs []*Request) []Answer {
 	s := g.scratch.Get().(*scratch)
 	defer g.scratch.Put(s)
 	answers, events := make([]Answer, len(reqs)), make([]Event, len(reqs))
+	known := g.beginAll(ctx, reqs, answers, s)
+	defer known.abandon()
 	var took []taken
+	allowed := 0
 	for i, req := range reqs {
+		if known.answered(i) {
+			if a := &answers[i]; a.Err == nil && a.Verdict.Kind == Allow {
+				allowed++
+			}
+			continue
+		}
 		err := g.decide(ctx, req, s)
 		answers[i], events[i] = Answer{s.event.Verdict, err}, s.event
 		if err == nil && s.event.Verdict.Kind == Allow {
-			took = append(took, taken{i, s.event.Verdict.At, append([]limiter.Charge(nil), s.charges...), s.seen})
+			allowed++
+			took = append(took, taken{i, s.event.Verdict.At, append([]limiter.Charge(nil), s.charges...), s.seen, s.ticket})
 		}
 	}
-	if len(took) < len(reqs) {
+	if allowed+known.twins() < len(reqs) {
 		for _, t := range took {
 			answers[t.item] = g.undo(ctx, &answers[t.item].Verdict, t)
 			events[t.item].Verdict = answers[t.item].Verdict
 		}
 	}
 	for i := range answers {
-		if answers[i].Err == nil {
+		if answers[i].Err == nil && !known.answered(i) {
 			g.tell(&events[i])
 		}
 	}
+	known.finish(g, answers, s)
 	return answers
 }
 
@@ -49,6 +60,7 @@ type taken struct {
 	at      time.Time
 	charges []limiter.Charge
 	seen    observed
+	ticket  checkID
 }
 
 // undo gives back what an allowed item took and denies it.
@@ -58,5 +70,8 @@ func (g *Gate) undo(ctx context.Context, v *Verdict, t taken) Answer {
 	if err := g.store.Refund(context.WithoutCancel(ctx), t.at, t.charges); err != nil {
 		return Answer{Err: &UnavailableError{Err: err}}
 	}
-	return Answer{Verdict: Verdict{Kind: Deny, Reason: "batch:all_or_nothing", CheckID: v.CheckID, PolicyVersion: v.PolicyVersion, Shadow: v.Shadow, Signals: v.Signals, At: v.At}}
+	// The id that was sealed says that there is something to give back. Nobody has seen it; this one says that there is not.
+	t.ticket.sequence, t.ticket.allowed = g.ids.next(), false
+	id, _ := g.ids.seal(nil, &t.ticket)
+	return Answer{Verdict: Verdict{Kind: Deny, Reason: "batch:all_or_nothing", CheckID: id, PolicyVersion: v.PolicyVersion, Shadow: v.Shadow, Signals: v.Signals, At: v.At}}
 }

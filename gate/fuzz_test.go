@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/sendgate/sendgate/gate"
+	"github.com/sendgate/sendgate/internal/replies"
 	"github.com/sendgate/sendgate/limiter"
 )
 
@@ -33,6 +34,19 @@ limits:
 			t.Errorf("verdict %+v", v)
 		case err != nil && (!errors.As(err, &invalid) || len(invalid.Violations) == 0):
 			t.Errorf("err = %v, want an InvalidError", err)
+		}
+	})
+}
+
+// What a damaged memory answers is a verdict or nothing, and never a panic.
+func FuzzReadVerdict(f *testing.F) {
+	f.Add([]byte{})
+	f.Add([]byte{1, 1, 0, 0, 2, 2, 2, 2, 2, 0, 0, 0})
+	f.Add([]byte{1, 2, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1})
+	f.Fuzz(func(t *testing.T, b []byte) {
+		v, ok := gate.ReadVerdict(b)
+		if again, same := gate.ReadBack(v); ok && len(b) <= replies.MaxReply && (!same || !equalVerdicts(v, again)) {
+			t.Errorf("%x reads as %+v, then as %+v", b, v, again)
 		}
 	})
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/sendgate/sendgate/detect"
 	"github.com/sendgate/sendgate/internal/lists"
 	"github.com/sendgate/sendgate/internal/prices"
+	"github.com/sendgate/sendgate/internal/replies"
 	"github.com/sendgate/sendgate/limiter"
 	"github.com/sendgate/sendgate/policy"
 )
@@ -29,6 +30,8 @@ type Options struct {
 	Detect *detect.Engine
 	// Prices are what messages cost. Required where the policy has budgets, in their currency.
 	Prices *prices.Table
+	// Replies remember answers by idempotency key. Default none: every question is new. The gate does not close it.
+	Replies *replies.Table
 	// Clock is read once a check. Required. It must not step back while the gate lives.
 	Clock func() time.Time
 	// Secret seals check ids: SecretSize bytes, the same for every process that is to read them. Default random, so that
@@ -44,11 +47,14 @@ type Gate struct {
 	lists     *lists.Store   // nil where there are none
 	detect    *detect.Engine // nil where there is none
 	prices    *prices.Table  // nil where there is none
+	replies   *replies.Table // nil where there is none
 	clock     func() time.Time
 	ids       *checkIDs
 	heard     heard
 	pace      pace  // of codes sent and entered
 	observers *ring // nil where there are none
+	// unremembered are answers that did not fit into the memory of idempotency keys.
+	unremembered atomic.Int64
 
 	rules   atomic.Pointer[rules]
 	setting sync.Mutex // held while the store's rules and ours may differ
@@ -71,7 +77,7 @@ func New(ctx context.Context, o Options) (*Gate, error) {
 	if err != nil {
 		return nil, err
 	}
-	g := &Gate{store: o.Store, lists: o.Lists, detect: o.Detect, prices: o.Prices, clock: o.Clock, ids: ids}
+	g := &Gate{store: o.Store, lists: o.Lists, detect: o.Detect, prices: o.Prices, replies: o.Replies, clock: o.Clock, ids: ids}
 	g.scratch.New = func() any { return new(scratch) }
 	if err := g.SetPolicy(ctx, o.Policy); err != nil {
 		return nil, err
@@ -151,16 +157,23 @@ type scratch struct {
 	one         [1]limiter.Charge
 	ticket      checkID
 	id          []byte
+	body        []byte // a question, then its answer, for idempotency
 }
 
 // Check judges one send. The error is an *InvalidError, a *ForbiddenError or an *UnavailableError, or that of ctx.
 func (g *Gate) Check(ctx context.Context, req *Request) (Verdict, error) {
 	s := g.scratch.Get().(*scratch)
 	defer g.scratch.Put(s)
-	if err := g.decide(ctx, req, s); err != nil {
+	err := g.once(ctx, askedSend, req, "", s, func() error {
+		if err := g.decide(ctx, req, s); err != nil {
+			return err
+		}
+		g.tell(&s.event)
+		return nil
+	})
+	if err != nil {
 		return Verdict{}, err
 	}
-	g.tell(&s.event)
 	return s.event.Verdict, nil
 }
 

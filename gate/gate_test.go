@@ -13,6 +13,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/sendgate/sendgate/gate"
+	"github.com/sendgate/sendgate/internal/replies"
 	"github.com/sendgate/sendgate/limiter"
 	"github.com/sendgate/sendgate/policy"
 )
@@ -37,8 +38,9 @@ func (n *now) add(d time.Duration) {
 
 type fixture struct {
 	*gate.Gate
-	clock *now
-	store *limiter.Table
+	clock   *now
+	store   *limiter.Table
+	replies *replies.Table
 }
 
 func open(t testing.TB, yaml string, observers ...gate.Observer) *fixture {

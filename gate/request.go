@@ -30,7 +30,8 @@ type Request struct {
 	// Cost is how many units to charge: at least 1, at most the smallest limit that applies. There is no default: who asks
 	// for nothing must not get 1.
 	Cost int64
-	// IdempotencyKey is at most 128 bytes. Reserved: nothing reads it yet.
+	// IdempotencyKey makes asking again safe: for 10 minutes the same key of the same account gets the same answer and charges
+	// nothing more. At most 128 bytes; empty for none.
 	IdempotencyKey string
 	// ChallengePassed says that the user stepped up. It is believed of a trusted Caller.
 	ChallengePassed bool

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
-	"time"
 
 	"github.com/sendgate/sendgate/detect"
 	"github.com/sendgate/sendgate/limiter"
@@ -27,9 +26,6 @@ type verifyRules struct {
 	number, passed rule
 	client, code   rule
 }
-
-// stopped is a wait that only a success ends: longer than any that a policy can ask for between codes.
-const stopped = limiter.MaxWindow - 24*time.Hour
 
 func verifyLimits(p *policy.Policy) []limiter.Limit {
 	v, open := &p.OTP.Verify, p.FailMode != policy.Closed
@@ -65,7 +61,7 @@ func (v *verifyRules) take(p *policy.Policy, defined []*limiter.Rule) []*limiter
 //	verify:expired, verify:used    the code is too old, or was entered before: only a new one helps
 //	limit:verify-code              otp.verify.codes wrong codes were entered for this OTP: only a new one helps
 //	delay:verify-number            a wait between wrong codes for a number, over all its OTPs
-//	limit:verify-consecutive       otp.verify.consecutive wrong codes in a row: only a success in another way helps
+//	limit:verify-consecutive       otp.verify.consecutive wrong codes in a row: for a year only a success in another way helps
 //	limit:verify-client            one client enters many codes, for whatever numbers: CHALLENGE
 //
 // A known-good number that has to wait gets CHALLENGE: whoever passes it enters codes at once, from a budget of its own, so that a
@@ -73,51 +69,56 @@ func (v *verifyRules) take(p *policy.Policy, defined []*limiter.Rule) []*limiter
 func (g *Gate) CheckVerify(ctx context.Context, req *VerifyRequest) (Verdict, error) {
 	s := g.scratch.Get().(*scratch)
 	defer g.scratch.Put(s)
-	for {
-		r := g.rules.Load()
-		err := g.verify(ctx, r, req, s)
-		switch {
-		case err == nil:
-			return s.event.Verdict, nil
-		case !errors.Is(err, limiter.ErrForeignRule):
-			return Verdict{}, err
-		case !g.changed(r):
-			return Verdict{}, fmt.Errorf("gate: the store does not know the rules of the policy in force: %w", err)
-		}
-	}
-}
-
-func (g *Gate) verify(ctx context.Context, r *rules, req *VerifyRequest, s *scratch) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	send, v := &s.event.Send, &s.event.Verdict
-	s.forget()
-	s.event = Event{Cost: 1}
-	var c checkID
 	ask := req.Request
 	ask.Cost, ask.Channel, ask.Purpose = 1, "", ""
+	var c checkID
 	if req.CheckID != "" {
-		opened, _, err := g.openCheck(r, &req.Caller, req.Account, req.CheckID)
+		opened, _, err := g.openCheck(g.rules.Load(), &req.Caller, req.Account, req.CheckID)
 		if err != nil {
-			return err
+			return Verdict{}, err
 		}
 		c = opened
 		if ask.Number == "" {
 			ask.Number = "+" + strconv.FormatUint(c.number, 10)
 		}
 	}
-	if err := r.canonical(&ask, send); err != nil {
+	err := g.once(ctx, askedVerify, &ask, req.CheckID, s, func() error {
+		for {
+			r := g.rules.Load()
+			err := g.verify(ctx, r, &ask, &c, s)
+			switch {
+			case err == nil || !errors.Is(err, limiter.ErrForeignRule):
+				return err
+			case !g.changed(r):
+				return fmt.Errorf("gate: the store does not know the rules of the policy in force: %w", err)
+			}
+		}
+	})
+	if err != nil {
+		return Verdict{}, err
+	}
+	return s.event.Verdict, nil
+}
+
+// verify answers about a code of check c, which is zero where none was named.
+func (g *Gate) verify(ctx context.Context, r *rules, ask *Request, c *checkID, s *scratch) error {
+	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if req.CheckID != "" && send.Number.Digits() != c.number {
+	send, v := &s.event.Send, &s.event.Verdict
+	s.forget()
+	s.event = Event{Cost: 1}
+	if err := r.canonical(ask, send); err != nil {
+		return err
+	}
+	if c.allowed && send.Number.Digits() != c.number {
 		var bad violations
 		bad.add("number", "NUMBER_OTHER", "the check was made for another number: leave the number out where there is a check_id")
 		return bad.err()
 	}
 	*v = Verdict{At: g.clock(), PolicyVersion: r.policy.Version}
-	if req.CheckID != "" {
-		if done, err := g.verifyOnce(ctx, r, &c, s); err != nil || done {
+	if c.allowed {
+		if done, err := g.verifyOnce(ctx, r, c, s); err != nil || done {
 			return err
 		}
 	}
@@ -127,8 +128,8 @@ func (g *Gate) verify(ctx context.Context, r *rules, req *VerifyRequest, s *scra
 		number = &own.passed
 	}
 	s.add(number, g.numberKey(send.Account, send.Number.Digits()))
-	if req.CheckID != "" {
-		s.add(&own.code, g.checkKey(&c))
+	if c.allowed {
+		s.add(&own.code, g.checkKey(c))
 	}
 	if send.Client.IsValid() && !send.ChallengePassed {
 		var room [32]byte
@@ -180,10 +181,14 @@ func (g *Gate) verifyTold(ctx context.Context, r *rules, s *scratch) error {
 	case v.Kind == Allow || v.Rule == "":
 	case v.Rule == "verify-code":
 		v.RetryAfter = 0
-	case v.Rule == "verify-number" && v.RetryAfter > stopped:
-		v.Rule, v.Reason, v.RetryAfter, v.Limit = "verify-consecutive", "limit:verify-consecutive", 0, int64(r.policy.OTP.Verify.Consecutive)
-		fallthrough
 	case v.Rule == "verify-number":
+		u, err := g.store.Peek(ctx, v.At, s.charges[0])
+		if err != nil {
+			return s.judgeFailure(err)
+		}
+		if u.Held >= int64(s.charges[0].Rule.Limit().Backoff.Stop) {
+			v.Rule, v.Reason, v.RetryAfter, v.Limit = "verify-consecutive", "limit:verify-consecutive", 0, int64(r.policy.OTP.Verify.Consecutive)
+		}
 		known, err := g.knownGood(ctx, r, send, v.At)
 		if err != nil {
 			return err

@@ -146,7 +146,7 @@ func (c *Call) Finish(reply []byte) error {
 		return fmt.Errorf("replies: a reply of %d bytes: must be at most %d", len(reply), MaxReply)
 	}
 	c.end(func(h *head) {
-		h.length = uint8(copy(c.set.replies[c.at][:], reply))
+		h.length = uint16(copy(c.set.replies[c.at][:], reply))
 		h.state = Done
 		h.sum = c.set.checksum(c.at)
 	})

@@ -6,14 +6,14 @@ import (
 )
 
 // MaxReply is the longest reply that fits, in bytes.
-const MaxReply = 192
+const MaxReply = 448
 
 // reach is how many records a set has. A key may lie in two sets, and takes the emptier one, which fills them evenly (Azar, Broder,
 // Karlin, Upfal: Balanced Allocations, 1999): measured, filling it up, the first key that finds no room comes at 0.7 of
 // the capacity; at 0.85 it is one in 400. With records that come and go at 0.57 it is two in a million.
 const reach = 8
 
-// set is what is looked through together: the heads, one cache line each, then the replies. Two sets are a page.
+// set is what is looked through together: the heads, one cache line each, then the replies. A set is a page.
 type set struct {
 	heads   [reach]head
 	replies [reach][MaxReply]byte
@@ -27,8 +27,8 @@ type head struct {
 	epoch    uint64 // of the process that wrote it
 	sequence uint64 // of the call, within its epoch and region
 	state    State  // 0, inFlight or Done; their values are part of the file
-	length   uint8  // of the reply
-	_        uint16
+	_        uint8
+	length   uint16 // of the reply
 	sum      uint32 // of all before it and the reply; only of a record that is Done
 }
 

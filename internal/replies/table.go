@@ -30,8 +30,8 @@ var ErrClosed = errors.New("replies: the table is closed")
 type Options struct {
 	// Path is the file, made if it is not there. Empty: memory only, forgotten with the process.
 	Path string
-	// Size of the table in bytes, 4 KiB to 1 TiB. A record takes 256 and lives for Keep, and half of the table can be
-	// counted on: for 1000 keys a second and 10 minutes have 300 MB. A file that is there already keeps its size. Default: 128 MiB, 524,288 records.
+	// Size of the table in bytes, 4 KiB to 1 TiB. A record takes 512 and lives for Keep, and half of the table can be
+	// counted on: for 1000 keys a second and 10 minutes have 600 MB. A file that is there already keeps its size. Default: 128 MiB, 262,144 records.
 	Size int64
 	// Secret goes into the hashes of keys and bodies. With another secret, what the file remembers is not found.
 	Secret []byte
@@ -75,7 +75,7 @@ func Open(o Options) (*Table, error) {
 	if o.Keep < time.Millisecond || o.Keep > maxKeep {
 		return nil, fmt.Errorf("replies: Options.Keep %v: must be 1ms to %v", o.Keep, maxKeep)
 	}
-	mem, err := mapped.Open(o.Path, o.Size, mapped.Kind{Magic: "SGREPLY\x00", Version: 1})
+	mem, err := mapped.Open(o.Path, o.Size, mapped.Kind{Magic: "SGREPLY\x00", Version: 2})
 	if err != nil {
 		return nil, fmt.Errorf("replies: %w", err)
 	}

@@ -43,8 +43,8 @@ func TestLayout(t *testing.T) {
 	if n := unsafe.Sizeof(head{}); n != 64 {
 		t.Errorf("a head has %d bytes, want a cache line", n)
 	}
-	if n := unsafe.Sizeof(set{}); n != mapped.Page/2 {
-		t.Errorf("a set has %d bytes, want half a page", n)
+	if n := unsafe.Sizeof(set{}); n != mapped.Page {
+		t.Errorf("a set has %d bytes, want a page", n)
 	}
 	if end := unsafe.Offsetof(head{}.sum) + 4; end != unsafe.Sizeof(head{}) {
 		t.Errorf("the checksum ends at %d and leaves out what is behind it", end)
@@ -163,7 +163,7 @@ func TestModel(t *testing.T) {
 }
 
 func TestFull_remembersNoMoreAndForgetsNothing(t *testing.T) {
-	table := open(t, Options{Size: mapped.Page, Keep: time.Minute})
+	table := open(t, Options{Size: 2 * mapped.Page, Keep: time.Minute})
 	states := map[State]int{}
 	var fresh []string
 	for i := range 40 {
@@ -210,7 +210,7 @@ func TestTwoSetsFillWell(t *testing.T) {
 
 // A clock that was years ahead for a while must not fill the table for years.
 func TestRecordsOfAWrongClockAreFree(t *testing.T) {
-	table := open(t, Options{Size: mapped.Page, Keep: time.Minute})
+	table := open(t, Options{Size: 2 * mapped.Page, Keep: time.Minute})
 	for i := range 16 {
 		call, _ := begin(t, table, start.AddDate(3, 0, 0), "a", strconv.Itoa(i), "x")
 		call.Finish(nil)
@@ -219,7 +219,7 @@ func TestRecordsOfAWrongClockAreFree(t *testing.T) {
 		t.Errorf("%v, want new", call.State)
 	}
 	// A clock that was set back a little forgets nothing.
-	table = open(t, Options{Size: mapped.Page, Keep: time.Minute})
+	table = open(t, Options{Size: 2 * mapped.Page, Keep: time.Minute})
 	call, _ := begin(t, table, start, "a", "k", "x")
 	call.Finish([]byte("yes"))
 	if call, _ := begin(t, table, start.Add(-30*time.Second), "a", "k", "x"); string(call.Reply) != "yes" {
@@ -300,7 +300,7 @@ func FuzzDamage(f *testing.F) {
 	f.Add(uint16(56), []byte{2, 255})
 	f.Add(uint16(512), []byte("another reply"))
 	f.Fuzz(func(t *testing.T, at uint16, damage []byte) {
-		table := open(t, Options{Size: mapped.Page, Keep: time.Minute})
+		table := open(t, Options{Size: 2 * mapped.Page, Keep: time.Minute})
 		for i := range 16 {
 			call, _ := begin(t, table, start, "a", strconv.Itoa(i), "x")
 			call.Finish(fmt.Appendf(nil, "reply %d", i))

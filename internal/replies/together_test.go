@@ -139,7 +139,7 @@ func TestKilledChild(t *testing.T) {
 	if path == "" {
 		t.Skip("only for TestKill")
 	}
-	table := open(t, Options{Path: path, Size: 4 << 20, Secret: []byte("s")})
+	table := open(t, Options{Path: path, Size: 8 << 20, Secret: []byte("s")})
 	var wg sync.WaitGroup
 	for worker := range 4 {
 		wg.Go(func() {
@@ -194,7 +194,7 @@ func TestKill(t *testing.T) {
 			t.Fatalf("was not killed: %v", err)
 		}
 	}
-	table := open(t, Options{Path: path, Size: 4 << 20, Secret: []byte("s")})
+	table := open(t, Options{Path: path, Size: 8 << 20, Secret: []byte("s")})
 	for _, key := range finished {
 		call, err := table.Begin(t.Context(), start, Question{Account: "a", Key: key}, nil)
 		if err != nil || call.State != Done || string(call.Reply) != "reply to "+key {
