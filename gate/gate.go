@@ -127,10 +127,14 @@ func (g *Gate) ClientHeader() string { return g.rules.Load().resolver.Header() }
 
 // Stats is a cheap snapshot of counters.
 func (g *Gate) Stats() Stats {
-	if g.observers == nil {
-		return Stats{}
+	s := Stats{Unremembered: g.unremembered.Load()}
+	if g.observers != nil {
+		s.Dropped = g.observers.dropped.Load()
 	}
-	return Stats{Dropped: g.observers.dropped.Load()}
+	if g.replies != nil {
+		s.Replies = g.replies.Stats()
+	}
+	return s
 }
 
 // Close tells the observers what is still queued for them. Checks that come later are answered but observed by nobody.

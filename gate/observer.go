@@ -3,6 +3,7 @@ package gate
 import (
 	"time"
 
+	"github.com/sendgate/sendgate/internal/replies"
 	"github.com/sendgate/sendgate/policy"
 )
 
@@ -63,4 +64,7 @@ type Observer interface {
 type Stats struct {
 	// Dropped events no observer was told of, because the ring was full.
 	Dropped uint64
+	// Replies is what the memory of idempotency keys says, and Unremembered are answers that were too long for it.
+	Replies      replies.Stats
+	Unremembered int64
 }

@@ -143,6 +143,7 @@ func (a *admin) Status(context.Context, *sendgatev1.StatusRequest) (*sendgatev1.
 	}
 	warn(stats.FullOpen+stats.FullClosed > 0, "the store had no room for %d charges: make the table larger", stats.FullOpen+stats.FullClosed)
 	warn(a.gate.Feedback() == gate.FeedbackSilent, "%s", silentWarning)
+	warn(a.gate.Stats().Replies.Full > 0, "the memory of idempotency keys had no room for %d answers: make it larger", a.gate.Stats().Replies.Full)
 	warn(a.gate.Stats().Dropped > 0, "%d answers came faster than observers took them", a.gate.Stats().Dropped)
 	warn(a.doorman.openToAll && !a.doorman.book.Asked(), "callers of other machines are not asked who they are")
 	if t := a.doorman.tls; t != nil {

@@ -11,13 +11,13 @@ import (
 	"os/signal"
 	"path/filepath"
 	"runtime/debug"
-	"strings"
 	"syscall"
 	"time"
 
 	"github.com/sendgate/sendgate/gate"
 	"github.com/sendgate/sendgate/internal/lists"
 	"github.com/sendgate/sendgate/internal/phone"
+	"github.com/sendgate/sendgate/internal/replies"
 	"github.com/sendgate/sendgate/limiter"
 	"github.com/sendgate/sendgate/policy"
 	"github.com/sendgate/sendgate/server"
@@ -30,7 +30,9 @@ type serveCommand struct {
 	GRPC        string        `name:"grpc" help:"Where gRPC listens: host:port or unix:/path (${default})." placeholder:"ADDR" default:"127.0.0.1:7070" env:"SENDGATE_GRPC"`
 	HTTP        string        `name:"http" help:"Where HTTP/JSON, probes and metrics listen: host:port, unix:/path or off (${default})." placeholder:"ADDR" default:"127.0.0.1:7071" env:"SENDGATE_HTTP"`
 	Data        string        `help:"Directory of the state; made with mode 0700 (${default})." placeholder:"DIR" default:"data" env:"SENDGATE_DATA"`
+	Prices      string        `help:"CSV file of prices by number prefix (prefix,price,currency), for the budgets of the policy." placeholder:"FILE" env:"SENDGATE_PRICES"`
 	TableSize   size          `help:"Size of a new counter table, allocated in full (${default})." placeholder:"SIZE" default:"256MiB" env:"SENDGATE_TABLE_SIZE"`
+	RepliesSize size          `help:"Size of a new memory of idempotency keys, 512 bytes each for 10 minutes (${default})." placeholder:"SIZE" default:"64MiB" env:"SENDGATE_REPLIES_SIZE"`
 	DetectSize  size          `help:"Memory for what detection knows; another size starts from nothing (${default})." placeholder:"SIZE" default:"64MiB" env:"SENDGATE_DETECT_SIZE"`
 	SecretFile  string        `help:"File of 32 secret bytes. Default: secret in the data directory, made at the first start." placeholder:"FILE" env:"SENDGATE_SECRET_FILE"`
 	MaxInFlight int64         `help:"Calls answered at a time; more are refused with RESOURCE_EXHAUSTED (${default})." placeholder:"N" default:"4096" env:"SENDGATE_MAX_IN_FLIGHT"`
@@ -83,6 +85,10 @@ func (c *serveCommand) Run(s *streams) error {
 	if err != nil {
 		return err
 	}
+	table, err := readPrices(c.Prices)
+	if err != nil {
+		return err
+	}
 	if err := openData(c.Data); err != nil {
 		return err
 	}
@@ -104,6 +110,11 @@ func (c *serveCommand) Run(s *streams) error {
 		return err
 	}
 	defer live.Close()
+	asked, err := replies.Open(replies.Options{Path: filepath.Join(c.Data, "replies"), Size: int64(c.RepliesSize), Secret: secret})
+	if err != nil {
+		return err
+	}
+	defer asked.Close()
 	audit, err := openAudit(c.Data)
 	if err != nil {
 		return err
@@ -127,7 +138,7 @@ func (c *serveCommand) Run(s *streams) error {
 	} else {
 		go clock.Watch(ctx, log, 10*time.Second)
 	}
-	g, err := gate.New(ctx, gate.Options{Policy: p, Store: store, Lists: live, Detect: seen.Engine, Clock: clock.Now, Secret: secret, Observers: []gate.Observer{server.NewDenialLog(log)}})
+	g, err := gate.New(ctx, gate.Options{Policy: p, Store: store, Lists: live, Detect: seen.Engine, Prices: table, Replies: asked, Clock: clock.Now, Secret: secret, Observers: []gate.Observer{server.NewDenialLog(log)}})
 	if err != nil {
 		return err
 	}
@@ -191,9 +202,6 @@ func (c *serveCommand) announce(log *slog.Logger, p *policy.Policy, stats limite
 	}
 	log.Info("sendgate starts", "version", buildVersion(), "pid", os.Getpid())
 	log.Info("policy", "source", source, "version", p.Version, "limits", len(p.Limits))
-	if parts := notInForce(p); len(parts) > 0 {
-		log.Warn("this version reads these parts of the policy and does not act on them yet", "parts", strings.Join(parts, ", "))
-	}
 	log.Info("state", "data", c.Data, "table", tableSize(c.table()).String(), "keys_that_fit", stats.Capacity, "keys_held", stats.Occupied)
 	for i, l := range listeners {
 		if l == nil {
@@ -218,23 +226,6 @@ func address(l net.Listener) string {
 		return "unix:" + l.Addr().String()
 	}
 	return l.Addr().String()
-}
-
-// notInForce names what a policy asks for and nothing here does yet. An operator must not believe to be protected by it.
-func notInForce(p *policy.Policy) []string {
-	var parts []string
-	for _, part := range []struct {
-		name string
-		used bool
-	}{
-		{"delays", len(p.Delays) > 0},
-		{"spend", len(p.Spend) > 0},
-	} {
-		if part.used {
-			parts = append(parts, part.name)
-		}
-	}
-	return parts
 }
 
 // refuseReload answers SIGHUP, which would otherwise end the process.
