@@ -29,22 +29,30 @@ type driver struct {
 	rate    float64
 	at      atomic.Int64 // how far in the log's time, nanoseconds
 
+	seen func(*traffic.Event, *sendgatev1.CheckSendResponse) // told of the first verdict of each send; may be nil
+
 	room chan struct{} // one for each call in flight
 
 	mu     sync.Mutex
-	sent   map[string]sent
-	silent bool // the sidecar takes no outcomes
+	sent   map[string]*sent
+	order  []*sent // as they came, so that the oldest are forgotten
 	failed int
+	late   int   // outcomes that came too late, where this machine is too slow for the speed
 	first  error // of those that failed
 	tally  tally
 }
 
-// sent is a send that went out, or is being judged.
+// sent is a send. What is told of it is told in its order: each call waits for the one before.
 type sent struct {
-	checkID string
-	done    chan struct{} // closed when the verdict is there
-	out     bool
+	id      string
+	at      time.Time // in the log
+	account string
+	last    chan struct{} // closed when the last call so far is done
+	checkID string        // "" where it did not go out
 }
+
+// toldWithin is more than the time, in the log, until what became of a send is told.
+const toldWithin = time.Hour
 
 // driversInFlight is how many calls a driver has in flight at most.
 const driversInFlight = 256
@@ -62,7 +70,7 @@ func newDriver(addr string, speedup, rate float64) (*driver, error) {
 		return nil, fmt.Errorf("--addr %s: write host:port or unix:/path", addr)
 	}
 	return &driver{conn: conn, client: sendgatev1.NewSendGateServiceClient(conn), speedup: speedup, rate: rate,
-		room: make(chan struct{}, driversInFlight), sent: make(map[string]sent)}, nil
+		room: make(chan struct{}, driversInFlight), sent: make(map[string]*sent)}, nil
 }
 
 func onThisMachine(addr, host string) bool {
@@ -109,17 +117,14 @@ func (d *driver) run(ctx context.Context, stream *traffic.Stream, bar *progress)
 		case <-ctx.Done():
 			return ctx.Err()
 		}
-		play := d.outcome
-		if e.Outcome == "" {
-			play = d.check
-			d.mu.Lock()
-			d.sent[e.ID] = sent{done: make(chan struct{})}
-			d.mu.Unlock()
-		}
+		play, before, done := d.turn(&e)
 		calls.Add(1)
 		go func() {
 			defer calls.Done()
-			defer func() { <-d.room }()
+			defer func() { close(done); <-d.room }()
+			if before != nil {
+				<-before
+			}
 			if err := play(ctx, e); err != nil {
 				d.mu.Lock()
 				if d.failed++; d.first == nil {
@@ -130,11 +135,33 @@ func (d *driver) run(ctx context.Context, stream *traffic.Stream, bar *progress)
 		}()
 	}
 	calls.Wait()
-	bar.end(n, "played")
+	bar.end(n, fmt.Sprintf("played; %d outcomes came too late to count", d.late))
 	if d.failed > 0 {
 		return fmt.Errorf("%d calls failed, the first: %s: %s", d.failed, status.Code(d.first), status.Convert(d.first).Message())
 	}
 	return nil
+}
+
+// turn is what to call for an event, after what, and what to close then.
+func (d *driver) turn(e *traffic.Event) (play func(context.Context, traffic.Event) error, before, done chan struct{}) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	done = make(chan struct{})
+	for len(d.order) > 0 && e.At.Sub(d.order[0].at) > toldWithin {
+		delete(d.sent, d.order[0].id)
+		d.order = d.order[1:]
+	}
+	s := d.sent[e.ID]
+	if s == nil {
+		s = &sent{id: e.ID, at: e.At, account: e.Account}
+		d.sent[e.ID] = s
+		d.order = append(d.order, s)
+	}
+	before, s.last = s.last, done
+	if e.Outcome == "" {
+		return d.check, nil, done
+	}
+	return d.outcome, before, done
 }
 
 // check asks for one send. People solve a challenge and ask again.
@@ -142,50 +169,45 @@ func (d *driver) check(ctx context.Context, e traffic.Event) error {
 	req := &sendgatev1.CheckSendRequest{Number: e.Number, ClientAddress: e.Client, Account: e.Account, Endpoint: e.Endpoint,
 		Purpose: sendgatev1.Purpose(sendgatev1.Purpose_value["PURPOSE_"+strings.ToUpper(e.Purpose)])}
 	v, err := d.client.CheckSend(ctx, req)
-	d.mu.Lock()
-	s := d.sent[e.ID]
-	d.mu.Unlock()
-	defer close(s.done)
 	if err != nil {
 		return err
 	}
 	d.tally.add(&e, v)
+	if d.seen != nil {
+		d.seen(&e, v)
+	}
 	if v.Verdict == sendgatev1.Verdict_VERDICT_CHALLENGE && e.Label == traffic.Benign {
 		req.ChallengePassed = true
 		if v, err = d.client.CheckSend(ctx, req); err != nil {
 			return err
 		}
 	}
-	s.checkID, s.out = v.CheckId, v.Verdict == sendgatev1.Verdict_VERDICT_ALLOW
-	d.mu.Lock()
-	d.sent[e.ID] = s
-	d.mu.Unlock()
+	if v.Verdict == sendgatev1.Verdict_VERDICT_ALLOW {
+		d.mu.Lock()
+		if s := d.sent[e.ID]; s != nil {
+			s.checkID = v.CheckId
+		}
+		d.mu.Unlock()
+	}
 	return nil
 }
 
 // outcome reports what became of a send, if it went out.
 func (d *driver) outcome(ctx context.Context, e traffic.Event) error {
 	d.mu.Lock()
-	s, silent := d.sent[e.ID], d.silent
-	d.mu.Unlock()
-	if s.done == nil || silent {
-		return nil
-	}
-	<-s.done
-	d.mu.Lock()
-	s = d.sent[e.ID]
-	if e.Outcome != "failed" { // more may follow that
-		delete(d.sent, e.ID)
+	checkID, account := "", ""
+	if s := d.sent[e.ID]; s != nil {
+		checkID, account = s.checkID, s.account
 	}
 	d.mu.Unlock()
-	if !s.out {
+	if checkID == "" {
 		return nil
 	}
-	_, err := d.client.ReportOutcome(ctx, &sendgatev1.ReportOutcomeRequest{CheckId: s.checkID,
+	_, err := d.client.ReportOutcome(ctx, &sendgatev1.ReportOutcomeRequest{CheckId: checkID, Account: account,
 		Outcome: sendgatev1.Outcome(sendgatev1.Outcome_value["OUTCOME_"+strings.ToUpper(e.Outcome)])})
-	if status.Code(err) == codes.Unimplemented {
+	if status.Code(err) == codes.FailedPrecondition {
 		d.mu.Lock()
-		d.silent = true
+		d.late++
 		d.mu.Unlock()
 		return nil
 	}
