@@ -6,11 +6,13 @@ import "math"
 // hard to have at once: a number that verified before, an address whose provider did, a range where people verified. So the
 // regular users, who verify, neither hide the attack nor suffer from it. A country is only ever challenged, never denied, and
 // people with a known number from a familiar address are not even that.
+
 // strangersTrip is what each watched class must show. Few honest people are in two strange places at once, so there it takes less;
 // strangersHold renews the block, and evidence above strangersHold+2 is dropped, so that some fifty honest sessions end it.
+// Both are by class, from knownStrange on: known numbers in strange places, new ones elsewhere, strange, nowhere.
 var (
-	strangersTrip = [watched]float64{knownStrange - knownStrange: 12, newElsewhere - knownStrange: 16, newStrange - knownStrange: 16, newNowhere - knownStrange: 12}
-	strangersHold = [watched]float64{knownStrange - knownStrange: 14, newElsewhere - knownStrange: 20, newStrange - knownStrange: 20, newNowhere - knownStrange: 12}
+	strangersTrip = [watched]float64{12, 16, 16, 12}
+	strangersHold = [watched]float64{14, 20, 20, 12}
 )
 
 const strangersCap = 2.

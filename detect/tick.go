@@ -43,9 +43,6 @@ func (t tick) since(then tick) tick {
 	return t - then
 }
 
-// seconds of a duration in ticks.
-func (t tick) seconds() float64 { return float64(t) / float64(second) }
-
 // decay is the factor by which a score with time constant tau has faded after a duration.
 func decay(passed, tau tick) float64 {
 	if passed == 0 {
