@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
@@ -35,6 +36,8 @@ type settings struct {
 	time            time.Duration
 	only, profile   string
 	serve           string
+	policy          string
+	numbers         uint64
 }
 
 func main() {
@@ -44,6 +47,8 @@ func main() {
 	flag.DurationVar(&s.time, "time", time.Second, "how long a turn is")
 	flag.StringVar(&s.only, "only", "", "only ways whose name holds this, such as gate/stream")
 	flag.StringVar(&s.profile, "cpuprofile", "", "have the server write a CPU profile to this file; give -only too")
+	flag.StringVar(&s.policy, "policy", "", "policy file of the sidecar; default the built-in one")
+	flag.Uint64Var(&s.numbers, "numbers", 1_000_000, "how many numbers are sent to, from a fifth as many clients")
 	flag.StringVar(&s.serve, "serve", "", "be a server: floor or gate")
 	flag.Parse()
 	work := run
@@ -69,7 +74,7 @@ func run(s settings) error {
 		if !strings.HasPrefix(s.only, kind) && s.only != "" {
 			continue
 		}
-		server, err := startServer(kind, s.profile)
+		server, err := startServer(kind, s)
 		if err != nil {
 			return err
 		}
@@ -79,7 +84,7 @@ func run(s settings) error {
 			return err
 		}
 		defer conn.Close()
-		c := &asker{client: sendgatev1.NewSendGateServiceClient(conn), population: bench.Traffic{Numbers: 1_000_000, Clients: 200_000, Accounts: 64}}
+		c := &asker{client: sendgatev1.NewSendGateServiceClient(conn), population: bench.Traffic{Numbers: s.numbers, Clients: max(1, s.numbers/5), Accounts: 64}}
 		for _, w := range []way{{"unary", server, c.unary}, {"batch", server, c.batch}, {"stream", server, c.stream}} {
 			if w.name = kind + "/" + w.name; strings.Contains(w.name, s.only) {
 				ways = append(ways, w)
@@ -189,9 +194,13 @@ func (a *asker) stream(ctx context.Context, checks *atomic.Int64) error {
 
 // report writes a table: the median of each way, and how many times it is its server's unary.
 func report(out io.Writer, s settings, results map[string][]float64) {
-	fmt.Fprintf(out, "# Batch and stream against one call a check\n\nChecks per CPU second of the server, a process of its own; medians of %d rounds of %s, %d callers, one connection, %d CPUs, %s.\n"+
-		"`gate` is the sidecar on its built-in policy with detection, `floor` an empty handler. A batch has %d checks; on a stream each caller waits for his answer. Written by `go run ./bench/shapes`.\n\n",
-		s.rounds, s.time, s.callers, runtime.NumCPU(), runtime.Version(), batchSize)
+	policy := "its built-in policy with detection"
+	if s.policy != "" {
+		policy = "policy " + filepath.Base(s.policy)
+	}
+	fmt.Fprintf(out, "## %d callers, %s\n\nChecks per CPU second of the server, a process of its own; medians of %d rounds of %s, one connection, %d CPUs, %s.\n"+
+		"`gate` is the sidecar, `floor` an empty handler. A batch has %d checks; on a stream each caller waits for his answer.\n\n",
+		s.callers, policy, s.rounds, s.time, runtime.NumCPU(), runtime.Version(), batchSize)
 	fmt.Fprintln(out, "| server | way | checks per CPU second | lowest | highest | times unary |\n|---|---|---|---|---|---|")
 	for _, kind := range []string{"floor", "gate"} {
 		for _, shape := range []string{"unary", "batch", "stream"} {
@@ -207,6 +216,7 @@ func report(out io.Writer, s settings, results map[string][]float64) {
 			fmt.Fprintf(out, "| %s | %s | %.0f | %.0f | %.0f | %.1f |\n", kind, shape, median(of), slices.Min(of), slices.Max(of), median(ratios))
 		}
 	}
+	fmt.Fprintln(out)
 }
 
 func median(of []float64) float64 {

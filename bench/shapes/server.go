@@ -23,6 +23,7 @@ import (
 	"github.com/sendgate/sendgate/gate"
 	"github.com/sendgate/sendgate/internal/phone"
 	"github.com/sendgate/sendgate/limiter"
+	"github.com/sendgate/sendgate/policy"
 	sendgatev1 "github.com/sendgate/sendgate/proto/sendgate/v1"
 	"github.com/sendgate/sendgate/server"
 )
@@ -34,12 +35,12 @@ type child struct {
 	addr  string
 }
 
-func startServer(kind, profile string) (*child, error) {
+func startServer(kind string, s settings) (*child, error) {
 	exe, err := os.Executable()
 	if err != nil {
 		return nil, err
 	}
-	c := &child{cmd: exec.Command(exe, "-serve", kind, "-cpuprofile", profile)}
+	c := &child{cmd: exec.Command(exe, "-serve", kind, "-cpuprofile", s.profile, "-policy", s.policy)}
 	c.cmd.Stderr = os.Stderr
 	if c.stdin, err = c.cmd.StdinPipe(); err != nil {
 		return nil, err
@@ -85,8 +86,10 @@ func serve(s settings) error {
 	if err != nil {
 		return err
 	}
-	stop, err := map[string]func(net.Listener) (func(), error){"floor": serveFloor, "gate": serveGate}[s.serve](listener)
-	if err != nil {
+	var stop func()
+	if s.serve == "floor" {
+		stop = serveFloor(listener)
+	} else if stop, err = serveGate(listener, s.policy); err != nil {
 		return err
 	}
 	defer stop()
@@ -106,14 +109,24 @@ func serve(s settings) error {
 	return err
 }
 
-func serveFloor(l net.Listener) (func(), error) {
+func serveFloor(l net.Listener) func() {
 	s := grpc.NewServer()
 	sendgatev1.RegisterSendGateServiceServer(s, bench.Floor{})
 	go s.Serve(l) //nolint:errcheck // it ends when it is stopped
-	return s.Stop, nil
+	return s.Stop
 }
 
-func serveGate(l net.Listener) (func(), error) {
+func serveGate(l net.Listener, file string) (func(), error) {
+	p := policy.Default()
+	if file != "" {
+		src, err := os.ReadFile(file)
+		if err != nil {
+			return nil, err
+		}
+		if p, err = policy.Parse(file, src); err != nil {
+			return nil, err
+		}
+	}
 	store, err := limiter.Open(limiter.Options{})
 	if err != nil {
 		return nil, err
@@ -122,7 +135,7 @@ func serveGate(l net.Listener) (func(), error) {
 	if err != nil {
 		return nil, err
 	}
-	g, err := gate.New(context.Background(), gate.Options{Store: store, Detect: engine, Clock: server.NewClock(time.Time{}).Now})
+	g, err := gate.New(context.Background(), gate.Options{Policy: p, Store: store, Detect: engine, Clock: server.NewClock(time.Time{}).Now})
 	if err != nil {
 		return nil, err
 	}
