@@ -2,8 +2,10 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"compress/gzip"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -11,7 +13,9 @@ import (
 	"os/signal"
 	"strings"
 	"syscall"
+	"time"
 
+	"github.com/sendgate/sendgate/detect"
 	"github.com/sendgate/sendgate/internal/replay"
 )
 
@@ -19,6 +23,7 @@ type replayCommand struct {
 	In       string `help:"The log, one JSON object a line; *.gz is unpacked; - for standard input (${default})." placeholder:"LOG" default:"-"`
 	Out      string `help:"Where the verdicts go, one line a send; - for standard output (${default})." placeholder:"FILE" default:"-"`
 	Policy   string `help:"Policy file. Default: the built-in policy." placeholder:"FILE"`
+	Alerts   string `help:"Where to write what detection would have alerted an operator of, one JSON object a line." placeholder:"FILE"`
 	Strict   bool   `help:"End at the first line that is no event. Else such lines are counted and passed over."`
 	Progress bool   `help:"Tell progress on standard error, also where it is no terminal."`
 
@@ -62,10 +67,16 @@ func (c *replayCommand) Run(s *streams) (err error) {
 	}
 	defer r.Close()
 
+	alert, closeAlerts, err := c.alerts()
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, closeAlerts()) }()
+
 	bar := newProgress(s.err, c.Progress, in.size, in.read)
 	bad := 0
 	lines, err := r.Run(ctx, in, out, replay.RunOptions{
-		LineByLine: c.In == "-", Strict: c.Strict, Progress: bar.lines,
+		LineByLine: c.In == "-", Strict: c.Strict, Progress: bar.lines, Alert: alert,
 		Bad: func(line int, err error) {
 			if bad++; bad <= badShown {
 				fmt.Fprintf(s.err, "line %d: %v\n", line, err)
@@ -85,6 +96,33 @@ func (c *replayCommand) Run(s *streams) (err error) {
 		fmt.Fprintf(s.err, "%d sends would have been refused as invalid; they are answered deny with the reason invalid:FIELD\n", n.Invalid)
 	}
 	return nil
+}
+
+// alerts opens the file of alerts, if there is to be one.
+func (c *replayCommand) alerts() (tell func(detect.Alert), done func() error, err error) {
+	if c.Alerts == "" {
+		return nil, func() error { return nil }, nil
+	}
+	f, err := os.Create(c.Alerts)
+	if err != nil {
+		return nil, nil, fmt.Errorf("--alerts %s: %w", c.Alerts, reason(err))
+	}
+	w := bufio.NewWriter(f)
+	lines := json.NewEncoder(w)
+	var failed error
+	tell = func(a detect.Alert) {
+		s := &a.Signal
+		failed = errors.Join(failed, lines.Encode(struct {
+			T        time.Time `json:"t"`
+			Kind     string    `json:"kind"`
+			Scope    string    `json:"scope"`
+			Subject  string    `json:"subject"`
+			Text     string    `json:"text"`
+			Sessions int       `json:"sessions"`
+			Verified int       `json:"verified"`
+		}{time.Unix(0, a.At).UTC(), s.Kind.String(), s.Subject.Scope.String(), s.Subject.String(), cmp.Or(a.Text, s.String()), s.Sessions, s.Verified}))
+	}
+	return tell, func() error { return errors.Join(failed, w.Flush(), f.Close()) }, nil
 }
 
 // log is an open log file.

@@ -25,14 +25,15 @@ type Options struct {
 
 // Replayer judges one log, line by line. It belongs to one goroutine.
 type Replayer struct {
-	gate   *gate.Gate
-	store  limiter.Store
-	detect *detect.Engine
-	now    time.Time
-	event  event
-	sent   *sent
-	words  map[string]string
-	Counts Counts
+	gate    *gate.Gate
+	store   limiter.Store
+	detect  *detect.Engine
+	now     time.Time
+	event   event
+	sent    *sent
+	words   map[string]string
+	alerted uint64 // the last alert that was told
+	Counts  Counts
 }
 
 // Counts of a replay.
@@ -76,9 +77,6 @@ func (r *Replayer) Close() error {
 	}
 	return errors.Join(err, r.store.Close())
 }
-
-// Detect is the engine, for what it saw.
-func (r *Replayer) Detect() *detect.Engine { return r.detect }
 
 // LineError is returned for a line that is no event. It does not repeat the line.
 type LineError struct{ Err error }

@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+
+	"github.com/sendgate/sendgate/detect"
 )
 
 // RunOptions of Run.
@@ -17,6 +19,8 @@ type RunOptions struct {
 	Strict bool
 	// Bad is told of lines that are no events, and are passed over. May be nil.
 	Bad func(line int, err error)
+	// Alert is told of what detection would have alerted an operator of. May be nil.
+	Alert func(detect.Alert)
 	// Progress is called every few thousand lines with how many were read. May be nil.
 	Progress func(lines int)
 }
@@ -56,6 +60,9 @@ func (r *Replayer) Run(ctx context.Context, in io.Reader, out io.Writer, o RunOp
 				}
 			}
 		}
+		if lines%128 == 0 { // the engine keeps 1024
+			r.alerts(o.Alert)
+		}
 		if lines%4096 == 0 {
 			if err := ctx.Err(); err != nil {
 				return lines, errors.Join(err, w.Flush())
@@ -74,5 +81,16 @@ func (r *Replayer) Run(ctx context.Context, in io.Reader, out io.Writer, o RunOp
 	if err := w.Flush(); err != nil {
 		return lines, fmt.Errorf("write verdicts: %w", err)
 	}
+	r.alerts(o.Alert)
 	return lines, nil
+}
+
+func (r *Replayer) alerts(tell func(detect.Alert)) {
+	if tell == nil {
+		return
+	}
+	for _, a := range r.detect.Alerts(r.alerted) {
+		r.alerted = a.Seq
+		tell(a)
+	}
 }
