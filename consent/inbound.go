@@ -1,0 +1,89 @@
+package consent
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/sendgate/sendgate/consent/keyword"
+	"github.com/sendgate/sendgate/internal/phone"
+)
+
+// Inbound is a message from a person.
+type Inbound struct {
+	At     time.Time
+	Number phone.Number // who wrote it
+	Scope  Scope        // to whom
+	Text   string
+	// Postback is what a button of RCS or WhatsApp sent, in the place of Text.
+	Postback string
+	// Reference is the platform's id of the message. It is kept as evidence.
+	Reference string
+}
+
+// Heard is what an inbound message did.
+type Heard struct {
+	keyword.Match
+	// Changed says that the number went out or came back by it, or confirmed.
+	Changed bool
+	// Out says that the number is out of this sender now.
+	Out bool
+	// Reply is what to answer, once; "" for nothing.
+	Reply string
+}
+
+// Hear reads a message and does what it asks for before it returns a reply. A person who is out already is not told again: 47
+// CFR 64.1200(a)(12) allows one text that confirms.
+func (l *Ledger) Hear(ctx context.Context, in Inbound) (Heard, error) {
+	rules := l.rules.Load()
+	voice := rules.voice(in.Scope)
+	var h Heard
+	source, words := SourceKeyword, in.Text
+	if in.Postback != "" {
+		source, words = SourceButton, in.Postback
+		h.Match = voice.Book.Postback(in.Postback)
+	} else {
+		h.Match = voice.Book.Match(in.Text)
+	}
+	// Only the keyword is kept of what was written: the rest may name people.
+	if words = h.Word; words == "" {
+		words = h.Action.String()
+	}
+	r := Record{At: in.At, Account: in.Scope.Account, Sender: in.Scope.Sender, Source: source, Text: words, Reference: in.Reference}
+	reply := h.Match
+	var err error
+	switch h.Action {
+	case keyword.OptOut:
+		_, before := l.OptedOut(in.Number, in.Scope)
+		if h.All || !rules.BySender {
+			r.Sender = ""
+		}
+		h.Changed, err = l.OptOut(ctx, in.Number, r)
+		h.Changed = h.Changed && !before
+		if !h.Changed {
+			reply.Action = keyword.None
+		}
+	case keyword.OptIn, keyword.Confirm:
+		reply.Action = keyword.None
+		_, err = l.Confirm(ctx, in.Number, r)
+		if h.Changed = err == nil; errors.Is(err, ErrNothingAsked) {
+			err = nil
+		}
+		if err == nil && h.Action == keyword.OptIn {
+			var back bool
+			back, h.Out, err = l.OptIn(ctx, in.Number, r)
+			h.Changed = h.Changed || back
+		}
+		if h.Changed && !h.Out {
+			reply.Action = keyword.OptIn
+		}
+	}
+	if err != nil {
+		return Heard{}, err
+	}
+	_, h.Out = l.OptedOut(in.Number, in.Scope)
+	if voice.Replies != nil {
+		h.Reply = voice.Replies.For(reply)
+	}
+	return h, nil
+}
