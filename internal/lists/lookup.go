@@ -74,7 +74,7 @@ func (r Result) Merge(o Result) Result {
 // Standing is what allow and block lists say together.
 type Standing uint8
 
-// The standings. Blocked: deny. Allowed: what detection says is reported and not enforced.
+// The standings. Blocked: deny. Allowed: what limits and detection say is not enforced.
 const (
 	Unlisted Standing = iota
 	Blocked
@@ -87,7 +87,7 @@ const (
 // is let through a block of +6591*, but not through a block of +6591234567. The dimensions do not excuse each other: an
 // allowed number is still blocked from a blocked address.
 //
-// Allowed means exempt from detection only. Neither an opt-out nor a limit is waived by it; the caller asks consent first.
+// Allowed waives detection and limits, as the policy says of its lists, but never an opt-out: the caller asks consent first.
 func (r Result) Standing() (Standing, Match) {
 	if r.Block.Number.OK() && !r.Allow.Number.over(r.Block.Number) {
 		return Blocked, r.Block.Number

@@ -207,7 +207,7 @@ type ListEntry struct {
 	Kind EntryKind `protobuf:"varint,2,opt,name=kind,proto3,enum=sendgate.v1.EntryKind" json:"kind,omitempty"`
 	// The value. A number is masked.
 	Value string `protobuf:"bytes,3,opt,name=value,proto3" json:"value,omitempty"`
-	// The account it holds for. Empty: every account.
+	// Always empty: it holds for every account.
 	Account string `protobuf:"bytes,4,opt,name=account,proto3" json:"account,omitempty"`
 	// Why it is there, as given.
 	Reason string `protobuf:"bytes,5,opt,name=reason,proto3" json:"reason,omitempty"`
@@ -325,7 +325,7 @@ type ListAddRequest struct {
 	Kind EntryKind `protobuf:"varint,2,opt,name=kind,proto3,enum=sendgate.v1.EntryKind" json:"kind,omitempty"`
 	// 1 to 10,000 values.
 	Values []string `protobuf:"bytes,3,rep,name=values,proto3" json:"values,omitempty"`
-	// The account they hold for. Empty: every account. At most 128 bytes.
+	// Must be empty: lists hold for every account.
 	Account string `protobuf:"bytes,4,opt,name=account,proto3" json:"account,omitempty"`
 	// Why. Required; at most 256 bytes.
 	Reason string `protobuf:"bytes,5,opt,name=reason,proto3" json:"reason,omitempty"`
@@ -480,7 +480,7 @@ type ListRemoveRequest struct {
 	Kind EntryKind `protobuf:"varint,2,opt,name=kind,proto3,enum=sendgate.v1.EntryKind" json:"kind,omitempty"`
 	// 1 to 10,000 values, as they were added. Those that are not there are passed over.
 	Values []string `protobuf:"bytes,3,rep,name=values,proto3" json:"values,omitempty"`
-	// The account they hold for, as they were added.
+	// Must be empty, as in ListAddRequest.
 	Account string `protobuf:"bytes,4,opt,name=account,proto3" json:"account,omitempty"`
 	// Why. Required; at most 256 bytes.
 	Reason string `protobuf:"bytes,5,opt,name=reason,proto3" json:"reason,omitempty"`
@@ -617,7 +617,7 @@ type ListEntriesRequest struct {
 	Kind EntryKind `protobuf:"varint,2,opt,name=kind,proto3,enum=sendgate.v1.EntryKind" json:"kind,omitempty"`
 	// Only this value, as it was added. Empty: every value.
 	Value string `protobuf:"bytes,3,opt,name=value,proto3" json:"value,omitempty"`
-	// Only entries of this account. Empty: entries of every account and those that hold for all.
+	// Only entries of this account, of which there are none. Empty: all entries.
 	Account string `protobuf:"bytes,4,opt,name=account,proto3" json:"account,omitempty"`
 	// At most this many, 1 to 1,000. 0: 100.
 	PageSize int32 `protobuf:"varint,5,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`

@@ -30,8 +30,8 @@ const (
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// AdminService is for the operator. Where keys are configured every call needs an admin key, else PERMISSION_DENIED. Every change
-// is audited with its author and reason.
+// AdminService is for the operator. Every call needs an admin key or certificate: UNAUTHENTICATED without one, PERMISSION_DENIED
+// with that of an account. Every change is audited with its author and reason.
 type AdminServiceClient interface {
 	// Status tells how the gate is.
 	Status(ctx context.Context, in *StatusRequest, opts ...grpc.CallOption) (*StatusResponse, error)
@@ -107,8 +107,8 @@ func (c *adminServiceClient) ListEntries(ctx context.Context, in *ListEntriesReq
 // All implementations must embed UnimplementedAdminServiceServer
 // for forward compatibility.
 //
-// AdminService is for the operator. Where keys are configured every call needs an admin key, else PERMISSION_DENIED. Every change
-// is audited with its author and reason.
+// AdminService is for the operator. Every call needs an admin key or certificate: UNAUTHENTICATED without one, PERMISSION_DENIED
+// with that of an account. Every change is audited with its author and reason.
 type AdminServiceServer interface {
 	// Status tells how the gate is.
 	Status(context.Context, *StatusRequest) (*StatusResponse, error)
