@@ -50,7 +50,7 @@ var layers = map[string]int{
 }
 
 // testSupport are packages that only tests import, whatever their layer, so that nothing of them reaches a binary.
-var testSupport = []string{"consent/consenttest", "limiter/limitertest"}
+var testSupport = []string{"consent/consenttest", "limiter/limitertest", "gate/gatetest"}
 
 // besides are imports within one layer, each with its reason.
 var besides = map[[2]string]string{

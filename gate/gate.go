@@ -157,6 +157,7 @@ type scratch struct {
 	shadow      []limiter.Charge
 	shadowRules []*rule
 	money       int64 // what the send costs; 0 where no budget applies
+	insisted    bool  // a delay that was alone has counted the denial already; see limiter.Backoff
 	dear        *rule // the budget that the send alone would break; nil for none
 	one         [1]limiter.Charge
 	ticket      checkID

@@ -67,6 +67,7 @@ func (g *Gate) take(ctx context.Context, s *scratch) error {
 	if err != nil {
 		return s.judgeFailure(err)
 	}
+	s.insisted = !d.Allowed && len(s.charges) == 1
 	v.At = d.At
 	if d.Binding >= 0 {
 		v.bind(s.rules[d.Binding])
@@ -123,13 +124,18 @@ func (g *Gate) judgeHarder(ctx context.Context, s *scratch) error {
 // countDenied charges the rules that count sends which did not go out. Each is charged alone: one that is used up must not
 // keep the others from counting.
 func (g *Gate) countDenied(ctx context.Context, s *scratch) error {
+	v := &s.event.Verdict
 	for i, l := range s.rules {
-		if !l.countDenied {
+		if !l.countDenied || l.n == 0 && s.insisted {
 			continue
 		}
 		s.one[0] = s.charges[i]
-		if _, err := g.store.Take(ctx, s.event.Verdict.At, s.one[:]); err != nil {
+		d, err := g.store.Take(ctx, v.At, s.one[:])
+		if err != nil {
 			return s.judgeFailure(err)
+		}
+		if !d.Allowed && v.Reason == l.reason {
+			v.RetryAfter = max(v.RetryAfter, d.RetryAfter) // a delay is longer now
 		}
 	}
 	return nil

@@ -13,7 +13,7 @@ func (s *scratch) forget() {
 	s.keys, s.charges, s.rules = s.keys[:0], s.charges[:0], s.rules[:0]
 	s.shadow, s.shadowRules = s.shadow[:0], s.shadowRules[:0]
 	s.ticket.took = s.ticket.took[:0]
-	s.money, s.dear, s.event.Warned = 0, nil, nil
+	s.money, s.dear, s.insisted, s.event.Warned = 0, nil, false, nil
 }
 
 // plan finds the rules that apply and what they charge.

@@ -154,7 +154,9 @@ func (p *Policy) LimiterLimits() []limiter.Limit {
 	out := make([]limiter.Limit, 0, len(p.Delays)+len(p.Limits)+len(p.Spend))
 	for i := range p.Delays {
 		y := &p.Delays[i]
-		out = append(out, limiter.Limit{Name: "delay/" + y.Purpose, Group: groupName(y.By), Kind: limiter.Delay, Backoff: y.Backoff, FailOpen: y.FailMode != Closed})
+		l := limiter.Limit{Name: "delay/" + y.Purpose, Group: groupName(y.By), Kind: limiter.Delay, Backoff: y.Backoff, FailOpen: y.FailMode != Closed}
+		l.Backoff.Insist = y.CountDenied
+		out = append(out, l)
 	}
 	window := func(name string, by []Part, n int64, window time.Duration, mode FailMode) {
 		l := limiter.Limit{Name: name, Group: groupName(by), N: n, Window: window, FailOpen: mode != Closed}
