@@ -22,13 +22,14 @@ type metrics struct {
 	skipped  *resolved             // rule
 	errors   *resolved             // code
 	// unchecked are requests of proxies in which no send could be found.
-	unchecked *resolved // cause, action
-	outcomes  *resolved // outcome, result
-	verify    *resolved // verdict, reason
-	shed      prometheus.Counter
-	panics    prometheus.Counter
+	unchecked  *resolved // cause, action
+	rateLimits *resolved // code
+	outcomes   *resolved // outcome, result
+	verify     *resolved // verdict, reason
+	shed       prometheus.Counter
+	panics     prometheus.Counter
 
-	grpc, stream, batch, http, extAuthz, forwardAuth *surface
+	grpc, stream, batch, http, extAuthz, forwardAuth, rls *surface
 }
 
 // surface is where checks come in.
@@ -52,6 +53,7 @@ func newMetrics(version string, g *gate.Gate, store limiter.Store, inFlight func
 	m.unchecked = &resolved{vec: counter("unchecked_total", "Requests of proxies that no send was found in, by what was wrong and what the policy says then.", "cause", "action")}
 	m.outcomes = &resolved{vec: counter("outcomes_total", "Reported outcomes, by what the report did.", "outcome", "result")}
 	m.verify = &resolved{vec: counter("verify_total", "Answered questions about entered codes, by verdict and reason.", "verdict", "reason")}
+	m.rateLimits = &resolved{vec: counter("rate_limits_total", "Answers of the rate limit service for Envoy, by their overall code.", "code")}
 	m.shed = counter("shed_total", "Calls refused because too many were in flight.").WithLabelValues()
 	m.panics = counter("panics_total", "Panics caught in a handler. Each one is a bug.").WithLabelValues()
 
@@ -62,7 +64,7 @@ func newMetrics(version string, g *gate.Gate, store limiter.Store, inFlight func
 	m.registry.MustRegister(seconds)
 	of := func(name string) *surface { return &surface{seconds.WithLabelValues(name)} }
 	m.grpc, m.stream, m.batch, m.http = of("grpc"), of("stream"), of("batch"), of("http")
-	m.extAuthz, m.forwardAuth = of("ext_authz"), of("forward_auth")
+	m.extAuthz, m.forwardAuth, m.rls = of("ext_authz"), of("forward_auth"), of("rls")
 
 	m.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		&state{version: version, gate: g, store: store, inFlight: inFlight})

@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	rlsv3 "github.com/envoyproxy/go-control-plane/envoy/service/ratelimit/v3"
 	"google.golang.org/grpc"
 
 	"github.com/sendgate/sendgate/gate"
@@ -39,6 +40,8 @@ type Options struct {
 	// Audit gets one line of JSON about each change by an operator. A change whose line cannot be written is not made. Default
 	// none: such changes are only logged.
 	Audit io.Writer
+	// RateLimits answers Envoy's rate limit filter. Default: such calls are not implemented.
+	RateLimits *RateLimits
 	// OpenToAll lets callers without an identity in from other machines too, where nobody is asked for one.
 	OpenToAll bool
 	// GRPC and HTTP are where it listens; either may be nil. Serve closes them.
@@ -82,6 +85,13 @@ func New(o Options) (*Server, error) {
 		audit: auditLog{out: o.Audit, log: o.Log}}
 	s.grpc = newGRPC(s.service, o.MaxInFlight, transportOf(o.GRPC, o.TLS))
 	sendgatev1.RegisterAdminServiceServer(s.grpc.server, operators)
+	if o.RateLimits != nil {
+		limits, err := newRLS(context.Background(), s.service, o.RateLimits)
+		if err != nil {
+			return nil, err
+		}
+		rlsv3.RegisterRateLimitServiceServer(s.grpc.server, limits)
+	}
 	s.http = newHTTP(s.service, operators, s.ready.Load)
 	s.http.ErrorLog = slog.NewLogLogger(o.Log.Handler(), slog.LevelWarn)
 	return s, nil
