@@ -2,7 +2,7 @@
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run build test bench generate lint fuzz clean fmt vet staticcheck nested proto real tools
+.PHONY: help run demo build test bench detect-report generate lint fuzz clean fmt vet staticcheck nested proto real tools
 .DELETE_ON_ERROR:
 
 # Programs that tests run against; one word each, see tools/real.sh.
@@ -27,6 +27,9 @@ help: ## this list
 
 run: build ## build and start the sidecar on the embedded default policy (ARGS="--http ...")
 	bin/sendgate serve $(ARGS)
+
+demo: build ## see it work: a morning with a pumping attack, in a minute
+	bin/sendgate demo
 
 build: ## bin/sendgate, static, version stamped
 	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/sendgate ./cmd/sendgate
@@ -66,6 +69,10 @@ bench: $(BIN)/benchstat ## benchmarks and the load test beside an empty handler;
 	$(BIN)/benchstat -filter .name:CheckSend -col /server bench/results/go.txt | tee bench/results/floor.txt
 	go run ./bench/load $(LOAD) | tee bench/results/load-open.txt
 	go run ./bench/load -mode closed $(LOAD) | tee bench/results/load-closed.txt
+
+# Without the scenarios it judges the fixture alone.
+detect-report: build ## what detection catches and whom it hurts, against its bars; writes bench/results/detect.*
+	go run ./bench/detectreport
 
 fuzz: ## each fuzzer for FUZZTIME (30s)
 	@for pkg in $$(go list ./...); do for f in $$(go test -list '^Fuzz' $$pkg | grep '^Fuzz'); do \
