@@ -19,7 +19,7 @@ const (
 
 // breaker stops sending to a server that does not answer, so that callers have their answer at once and the server is not
 // stormed when it comes back: only one look at a time is made, in the background, until one succeeds. It covers all slots, or
-// a sixteenth of those of a Cluster.
+// 256 neighbours of a Cluster's 16384.
 type breaker struct {
 	s        *Store
 	isOpen   atomic.Bool
@@ -30,7 +30,7 @@ func (s *Store) part(key string) *breaker {
 	if !s.cluster.Load() {
 		return &s.parts[0]
 	}
-	return &s.parts[slotOf(s.tagOf(key))>>10]
+	return &s.parts[slotOf(s.tagOf(key))>>8]
 }
 
 func (b *breaker) refuses() bool { return b.isOpen.Load() }

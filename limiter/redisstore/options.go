@@ -134,6 +134,8 @@ func (o *Options) client(dropped func([]rueidis.RedisMessage)) rueidis.ClientOpt
 		ClientName:        "sendgate",
 		Sentinel:          rueidis.SentinelOption{MasterSet: o.Sentinel, TLSConfig: o.TLS, TopologyRefreshInterval: 5 * time.Second},
 		PipelineMultiplex: multiplex,
+		// A caller's deadline must not cost a connection that others wait on.
+		AlwaysPipelining: true,
 		// Whether to try again is decided here, by deadline and token.
 		DisableRetry: true,
 		// A connection that answers nothing for so long is given up and made anew.

@@ -8,7 +8,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -25,6 +24,7 @@ type server struct {
 	addr    string
 	dir     string
 	args    []string
+	conf    string // of a Sentinel, which takes all from a file and writes it
 	cmd     *exec.Cmd
 	output  bytes.Buffer
 }
@@ -74,12 +74,12 @@ func (s *server) start() {
 	s.t.Helper()
 	args := append([]string{"--port", s.port(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", s.dir,
 		"--unixsocket", s.socket()}, s.args...)
-	if len(s.args) > 0 && strings.HasSuffix(s.args[0], ".conf") { // a configuration file comes first
-		args = append([]string{s.args[0]}, append(args[:10:10], s.args[1:]...)...)
+	if s.conf != "" {
+		args = []string{s.conf, "--sentinel"}
 	}
 	s.output.Reset()
 	s.cmd = exec.Command(s.program, args...)
-	s.cmd.Stdout, s.cmd.Stderr = &s.output, &s.output
+	s.cmd.Stdout, s.cmd.Stderr, s.cmd.SysProcAttr = &s.output, &s.output, dieWithTest()
 	if err := s.cmd.Start(); err != nil {
 		s.t.Fatal(err)
 	}

@@ -36,7 +36,7 @@ type Store struct {
 	client  atomic.Pointer[rueidis.Client] // nil until the first connection
 	cluster atomic.Bool
 	offset  offset
-	parts   [16]breaker // of a Cluster's slots; else only the first
+	parts   [64]breaker // of a Cluster's slots; else only the first
 
 	session  [6]byte
 	checks   atomic.Uint64
