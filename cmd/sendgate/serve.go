@@ -38,6 +38,7 @@ type serveCommand struct {
 	MaxInFlight int64         `help:"Calls answered at a time; more are refused with RESOURCE_EXHAUSTED (${default})." placeholder:"N" default:"4096" env:"SENDGATE_MAX_IN_FLIGHT"`
 	Drain       time.Duration `help:"How long calls in flight may take to finish at the end (${default})." placeholder:"TIME" default:"10s" env:"SENDGATE_DRAIN"`
 	ClockSpeed  float64       `hidden:"" help:"For demonstrations: let time pass so many times as fast. The state is of no use afterwards." default:"1"`
+	storeFlags
 	identityFlags
 	LogLevel  slog.Level `help:"debug, info, warn or error (${default})." placeholder:"LEVEL" default:"info" env:"SENDGATE_LOG_LEVEL"`
 	LogFormat string     `help:"text, json, or auto: json unless it is a terminal (${default})." placeholder:"FORMAT" enum:"auto,text,json" default:"auto" env:"SENDGATE_LOG_FORMAT"`
@@ -100,9 +101,9 @@ func (c *serveCommand) Run(s *streams) error {
 	if err != nil {
 		return err
 	}
-	store, err := limiter.Open(limiter.Options{Path: c.table(), Size: int64(c.TableSize), Secret: secret})
+	store, newest, err := c.openStore(secret, log)
 	if err != nil {
-		return fmt.Errorf("counters %s: %w", c.table(), err)
+		return err
 	}
 	defer store.Close()
 	live, err := lists.Open(filepath.Join(c.Data, "lists"), secret)
@@ -131,9 +132,9 @@ func (c *serveCommand) Run(s *streams) error {
 		}
 	}()
 
-	clock := server.NewClock(store.Newest())
+	clock := server.NewClock(newest)
 	if c.ClockSpeed != 1 {
-		clock = server.NewFastClock(store.Newest(), c.ClockSpeed)
+		clock = server.NewFastClock(newest, c.ClockSpeed)
 		log.Warn("time passes faster than it does: for demonstrations only", "speed", c.ClockSpeed)
 	} else {
 		go clock.Watch(ctx, log, 10*time.Second)
@@ -202,7 +203,11 @@ func (c *serveCommand) announce(log *slog.Logger, p *policy.Policy, stats limite
 	}
 	log.Info("sendgate starts", "version", buildVersion(), "pid", os.Getpid())
 	log.Info("policy", "source", source, "version", p.Version, "limits", len(p.Limits))
-	log.Info("state", "data", c.Data, "table", tableSize(c.table()).String(), "keys_that_fit", stats.Capacity, "keys_held", stats.Occupied)
+	if c.shared() {
+		log.Info("state", "data", c.Data, "store", c.Store)
+	} else {
+		log.Info("state", "data", c.Data, "table", tableSize(c.table()).String(), "keys_that_fit", stats.Capacity, "keys_held", stats.Occupied)
+	}
 	for i, l := range listeners {
 		if l == nil {
 			continue
