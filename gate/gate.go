@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/sendgate/sendgate/consent"
 	"github.com/sendgate/sendgate/detect"
 	"github.com/sendgate/sendgate/internal/lists"
 	"github.com/sendgate/sendgate/internal/prices"
@@ -25,6 +26,8 @@ type Options struct {
 	Store limiter.Store
 	// Lists are the lists of run time, beside those of the policy. Default none. The gate does not close them.
 	Lists *lists.Store
+	// Consent knows who opted out and who agreed. Default none. The gate does not close it.
+	Consent *consent.Ledger
 	// Detect is shown every send and advises. Default none. The gate sets its policy and does not close it; nobody else may use
 	// it for sends.
 	Detect *detect.Engine
@@ -44,10 +47,11 @@ type Options struct {
 // Gate judges sends. Every method is safe for concurrent use.
 type Gate struct {
 	store     limiter.Store
-	lists     *lists.Store   // nil where there are none
-	detect    *detect.Engine // nil where there is none
-	prices    *prices.Table  // nil where there is none
-	replies   *replies.Table // nil where there is none
+	lists     *lists.Store    // nil where there are none
+	consent   *consent.Ledger // nil where there is none
+	detect    *detect.Engine  // nil where there is none
+	prices    *prices.Table   // nil where there is none
+	replies   *replies.Table  // nil where there is none
 	clock     func() time.Time
 	ids       *checkIDs
 	heard     heard
@@ -77,7 +81,7 @@ func New(ctx context.Context, o Options) (*Gate, error) {
 	if err != nil {
 		return nil, err
 	}
-	g := &Gate{store: o.Store, lists: o.Lists, detect: o.Detect, prices: o.Prices, replies: o.Replies, clock: o.Clock, ids: ids}
+	g := &Gate{store: o.Store, lists: o.Lists, consent: o.Consent, detect: o.Detect, prices: o.Prices, replies: o.Replies, clock: o.Clock, ids: ids}
 	g.scratch.New = func() any { return new(scratch) }
 	if err := g.SetPolicy(ctx, o.Policy); err != nil {
 		return nil, err
@@ -146,10 +150,11 @@ func (g *Gate) Close() {
 
 // scratch is what one check works with. It is reused, so that a check allocates nothing but its answer.
 type scratch struct {
-	event Event
-	seen  observed
-	plan  policy.Plan
-	keys  []limiter.Key // by key of the plan
+	event  Event
+	sender string
+	seen   observed
+	plan   policy.Plan
+	keys   []limiter.Key // by key of the plan
 	// What is charged, in the order of the store's rules, and for which rule each.
 	charges []limiter.Charge
 	rules   []*rule
@@ -213,7 +218,7 @@ func (g *Gate) decideBy(ctx context.Context, r *rules, req *Request, s *scratch)
 	if err := r.canonical(req, send); err != nil {
 		return err
 	}
-	s.event.Cost = req.Cost
+	s.event.Cost, s.sender = req.Cost, req.Sender
 	s.forget()
 	*v = Verdict{At: g.clock(), PolicyVersion: r.policy.Version}
 
@@ -247,6 +252,7 @@ func (g *Gate) judge(ctx context.Context, r *rules, s *scratch, l *listed) error
 	switch {
 	case l.judgeTest(v):
 	case l.judgeBlock(v):
+	case g.judgeConsent(s.sender, send, v):
 	case !l.namesNumber() && r.judgeNumber(send, v):
 	case l.judgeAllow(v):
 	case r.judgeMissingClient(send, v):

@@ -23,6 +23,9 @@ type Request struct {
 	Caller Caller
 	// Account, Subaccount and Endpoint are names of at most 128 bytes; empty means none.
 	Account, Subaccount, Endpoint string
+	// Sender is what the person will see as the writer, and whom STOP is answered to: a number of the account's own, a short code or a
+	// name, of at most 128 bytes. Empty means that opt-outs of every sender of the account count.
+	Sender string
 	// Channel is a lower-case word of at most 32 bytes. Empty means "sms".
 	Channel string
 	// Purpose is "otp", "transactional" or "marketing". Empty means "otp".
@@ -94,6 +97,7 @@ func (r *rules) canonical(req *Request, send *policy.Send) error {
 	bad.name("account", req.Account)
 	bad.name("subaccount", req.Subaccount)
 	bad.name("endpoint", req.Endpoint)
+	bad.name("sender", req.Sender)
 	bad.name("idempotency_key", req.IdempotencyKey)
 	if send.Channel == "" {
 		send.Channel = "sms"
