@@ -128,40 +128,6 @@ local function keep(key, v, last)
 	call('SET', key, v, 'PX', math.ceil((last - now + slack) / 1000))
 end
 
--- giveBack takes back what was taken at at, and returns the new value, or nil where nothing is to be had. The floor becomes at
--- least raised: to a reading before a refund the units look as if they had been held.
-local function giveBack(key, v, spec, at, raised)
-	if not v then
-		return nil
-	end
-	if spec:byte() == 2 then
-		local u, c = su('>I7B', v, 9)
-		local w = c > 0 and wait(key, spec, c) or -1
-		if w < 0 or u ~= at + (w > 0 and frac or 0) + w then
-			return nil
-		end
-		return sp('>BI7I7B', 3, at + frac, at + frac, c - 1)
-	end
-	local _, _, cost, width, span = su('>BI6I6I6I6', spec)
-	local format, floor, sum, pos = held(v, 0)
-	local p, units = find(v, format, pos, till(at, width, span))
-	if not units then
-		return nil
-	end
-	local left = math.max(0, units - cost)
-	return window(format, math.max(floor, raised), sum - units + left, v:sub(pos, p - 1)
-		.. (left > 0 and sp(ENTRY[format], till(at, width, span), left) or '') .. v:sub(p + SIZE[format]))
-end
-
-local function giveAllBack(vals, at, raised)
-	for i = 1, n do
-		local v = giveBack(KEYS[i], vals[i], ARGV[i + 1], at, raised)
-		if v then
-			call('SET', KEYS[i], v, 'KEEPTTL')
-		end
-	end
-end
-
 -- judge says whether a charge is denied at at: until when (nil if not), what its key holds, and what is left.
 local function judge(v, spec, at)
 	local kind = spec:byte()
@@ -215,22 +181,6 @@ local function put(key, v, spec, at)
 	return most - sum
 end
 
--- settle moves what a check has taken at now to at, which is later: then it is held longer, and was never not held.
-local function settle(vals, at)
-	local moved = {}
-	for i = 1, n do
-		moved[i] = giveBack(KEYS[i], vals[i], ARGV[i + 1], now, 0)
-		if not moved[i] then
-			return '\0' -- it has ended meanwhile
-		end
-	end
-	for i = 1, n do
-		put(KEYS[i], moved[i], ARGV[i + 1], at)
-	end
-	call('SET', KEYS[n + 1], sp('>BBI6I7I7', 1, 0, 0, at, 0), 'PX', ttl)
-	return '\1'
-end
-
 local function take(vals)
 	if flag > 0 and vals[n + 1] then
 		return vals[n + 1] -- the answer that was lost, or that the check was given up
@@ -280,7 +230,60 @@ end
 if op == 0 then
 	local answer = take(call('MGET', unpack(KEYS)))
 	return clock == 2 and answer .. sp('>I7', server) or answer
-elseif op == 1 then -- peek
+end
+
+-- What follows is not made for a check: making a function takes time as well.
+-- giveBack takes back what was taken at at, and returns the new value, or nil where nothing is to be had. The floor becomes at
+-- least raised: to a reading before a refund the units look as if they had been held.
+local function giveBack(key, v, spec, at, raised)
+	if not v then
+		return nil
+	end
+	if spec:byte() == 2 then
+		local u, c = su('>I7B', v, 9)
+		local w = c > 0 and wait(key, spec, c) or -1
+		if w < 0 or u ~= at + (w > 0 and frac or 0) + w then
+			return nil
+		end
+		return sp('>BI7I7B', 3, at + frac, at + frac, c - 1)
+	end
+	local _, _, cost, width, span = su('>BI6I6I6I6', spec)
+	local format, floor, sum, pos = held(v, 0)
+	local p, units = find(v, format, pos, till(at, width, span))
+	if not units then
+		return nil
+	end
+	local left = math.max(0, units - cost)
+	return window(format, math.max(floor, raised), sum - units + left, v:sub(pos, p - 1)
+		.. (left > 0 and sp(ENTRY[format], till(at, width, span), left) or '') .. v:sub(p + SIZE[format]))
+end
+
+local function giveAllBack(vals, at, raised)
+	for i = 1, n do
+		local v = giveBack(KEYS[i], vals[i], ARGV[i + 1], at, raised)
+		if v then
+			call('SET', KEYS[i], v, 'KEEPTTL')
+		end
+	end
+end
+
+-- settle moves what a check has taken at now to at, which is later: then it is held longer, and was never not held.
+local function settle(vals, at)
+	local moved = {}
+	for i = 1, n do
+		moved[i] = giveBack(KEYS[i], vals[i], ARGV[i + 1], now, 0)
+		if not moved[i] then
+			return '\0' -- it has ended meanwhile
+		end
+	end
+	for i = 1, n do
+		put(KEYS[i], moved[i], ARGV[i + 1], at)
+	end
+	call('SET', KEYS[n + 1], sp('>BBI6I7I7', 1, 0, 0, at, 0), 'PX', ttl)
+	return '\1'
+end
+
+if op == 1 then -- peek
 	local v, spec, at = call('GET', KEYS[1]), ARGV[2], now
 	if v and spec:byte() ~= 3 then
 		at = math.max(at, (su('>I7', v, 2)))
