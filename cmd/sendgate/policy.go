@@ -7,8 +7,9 @@ import (
 )
 
 type policyCommand struct {
-	Validate validateCommand `cmd:"" help:"Say whether a policy file is right, or everything that is wrong with it."`
-	Default  defaultCommand  `cmd:"" help:"Print the built-in policy: a good first file of your own."`
+	Validate    validateCommand    `cmd:"" help:"Say whether a policy file is right, or everything that is wrong with it."`
+	ImportEnvoy importEnvoyCommand `cmd:"" help:"Turn a configuration of envoyproxy/ratelimit into a policy."`
+	Default     defaultCommand     `cmd:"" help:"Print the built-in policy: a good first file of your own."`
 }
 
 type validateCommand struct {

@@ -39,6 +39,7 @@ type serveCommand struct {
 	Drain       time.Duration `help:"How long calls in flight may take to finish at the end (${default})." placeholder:"TIME" default:"10s" env:"SENDGATE_DRAIN"`
 	ClockSpeed  float64       `hidden:"" help:"For demonstrations: let time pass so many times as fast. The state is of no use afterwards." default:"1"`
 	storeFlags
+	rateLimitFlags
 	identityFlags
 	LogLevel  slog.Level `help:"debug, info, warn or error (${default})." placeholder:"LEVEL" default:"info" env:"SENDGATE_LOG_LEVEL"`
 	LogFormat string     `help:"text, json, or auto: json unless it is a terminal (${default})." placeholder:"FORMAT" enum:"auto,text,json" default:"auto" env:"SENDGATE_LOG_FORMAT"`
@@ -87,6 +88,10 @@ func (c *serveCommand) Run(s *streams) error {
 		return err
 	}
 	table, err := readPrices(c.Prices)
+	if err != nil {
+		return err
+	}
+	limits, err := c.rateLimitFlags.readConfig()
 	if err != nil {
 		return err
 	}
@@ -145,6 +150,12 @@ func (c *serveCommand) Run(s *streams) error {
 	}
 	defer g.Close()
 
+	rateLimits, counters, err := c.rateLimitFlags.open(limits, c.Data, secret, clock.Now)
+	if err != nil {
+		return err
+	}
+	defer counters.Close()
+
 	grpc, http, err := c.listen()
 	if err != nil {
 		return err
@@ -153,7 +164,7 @@ func (c *serveCommand) Run(s *streams) error {
 		return errors.Join(err, closeAll(grpc, http))
 	}
 	srv, err := server.New(server.Options{
-		Identity: book, TLS: tls, OpenToAll: c.InsecureListen, Lists: live, Audit: audit,
+		Identity: book, TLS: tls, OpenToAll: c.InsecureListen, Lists: live, Audit: audit, RateLimits: rateLimits,
 		Gate: g, Store: store, Log: log, Version: buildVersion(), GRPC: grpc, HTTP: http, MaxInFlight: c.MaxInFlight, Drain: c.Drain,
 	})
 	if err != nil {

@@ -15,7 +15,9 @@ type Config struct {
 // Limit is one rate_limit.
 type Limit struct {
 	// Path names it, equal over reloads: the domain, then key or key_value of each level, with dots between.
-	Path            string
+	Path string
+	// Entries are the keys and values on the way to it; a value is empty where any fits.
+	Entries         []Entry
 	RequestsPerUnit int64 // 0: always over the limit
 	Unit            Unit
 	Unlimited       bool

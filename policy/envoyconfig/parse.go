@@ -122,11 +122,11 @@ func (r *reader) root(n *yaml.Node) {
 		r.bad(keys["domain"], "domain", "another file has the domain %q: write it in one", domain)
 	}
 	at := newNode()
-	r.descriptors(keys["descriptors"], "descriptors", domain, at)
+	r.descriptors(keys["descriptors"], "descriptors", domain, nil, at)
 	r.config.domains[domain] = at
 }
 
-func (r *reader) descriptors(n *yaml.Node, field, path string, at *node) {
+func (r *reader) descriptors(n *yaml.Node, field, path string, above []Entry, at *node) {
 	if n == nil || isNull(n) {
 		return
 	}
@@ -138,11 +138,11 @@ func (r *reader) descriptors(n *yaml.Node, field, path string, at *node) {
 		if item.Kind == yaml.AliasNode {
 			item = item.Alias
 		}
-		r.descriptor(item, field+"["+strconv.Itoa(i)+"]", path, at)
+		r.descriptor(item, field+"["+strconv.Itoa(i)+"]", path, above, at)
 	}
 }
 
-func (r *reader) descriptor(n *yaml.Node, field, path string, at *node) {
+func (r *reader) descriptor(n *yaml.Node, field, path string, above []Entry, at *node) {
 	if r.count++; r.count > maxDescriptors || strings.Count(field, "descriptors") > maxDepth {
 		if r.count != maxDescriptors+2 { // said once
 			r.bad(n, field, "more than %d descriptors or %d levels, or an alias that holds itself: write less", maxDescriptors, maxDepth)
@@ -158,6 +158,7 @@ func (r *reader) descriptor(n *yaml.Node, field, path string, at *node) {
 		return
 	}
 	path += "." + d.entry.Key
+	way := append(above[:len(above):len(above)], d.entry)
 	if d.entry.Value != "" {
 		path += "_" + d.entry.Value
 	}
@@ -171,7 +172,7 @@ func (r *reader) descriptor(n *yaml.Node, field, path string, at *node) {
 	shadow, quota := r.truth(keys["shadow_mode"], field+".shadow_mode"), r.truth(keys["quota_mode"], field+".quota_mode")
 	if v := keys["rate_limit"]; v != nil && !isNull(v) {
 		d.limit = r.limit(v, field+".rate_limit", path)
-		d.limit.Shadow, d.limit.Quota = shadow, quota
+		d.limit.Shadow, d.limit.Quota, d.limit.Entries = shadow, quota, way
 	}
 	twice := false
 	switch {
@@ -189,7 +190,7 @@ func (r *reader) descriptor(n *yaml.Node, field, path string, at *node) {
 	if twice {
 		r.bad(n, field, "the descriptor %s stands here twice: keep one of them", path)
 	}
-	r.descriptors(keys["descriptors"], field+".descriptors", path, d.below)
+	r.descriptors(keys["descriptors"], field+".descriptors", path, way, d.below)
 }
 
 func (r *reader) limit(n *yaml.Node, field, path string) *Limit {

@@ -1,6 +1,7 @@
 package proxies_test
 
 import (
+	"fmt"
 	"net"
 	"net/http"
 	"os"
@@ -210,4 +211,20 @@ func TestForwardAuth_envoy(t *testing.T) {
 		t.Errorf("without its store: %d", got.status)
 	}
 	e.wantStats(ok, 1, erred, 1, open, 0)
+}
+
+// A proxy that asks again about the same request pays once: HAProxy's httpclient does so by itself when no answer comes.
+func TestForwardAuth_asksAgain(t *testing.T) {
+	dir := shortDir(t)
+	side := startSidecar(t, example(t, "examples/haproxy/policy.yaml"), dir)
+	transport := &http.Transport{DialContext: dialUnix(side.http)}
+	t.Cleanup(transport.CloseIdleConnections)
+	client := &http.Client{Transport: transport}
+	var got []int
+	for _, id := range []string{"1", "1", "2"} {
+		got = append(got, request(t, client, "POST", "http://sendgate/v1/proxy/haproxy", "", "X-Original-Method", "POST", "X-Original-URI", "/login/otp", "x-phone", "+6581230001", "x-request-id", id).status)
+	}
+	if fmt.Sprint(got) != "[200 200 429]" {
+		t.Errorf("%v", got)
+	}
 }

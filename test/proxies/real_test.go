@@ -21,6 +21,7 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 
 	"github.com/sendgate/sendgate/gate"
+	"github.com/sendgate/sendgate/internal/replies"
 	"github.com/sendgate/sendgate/limiter"
 	"github.com/sendgate/sendgate/policy"
 	sendgatev1 "github.com/sendgate/sendgate/proto/sendgate/v1"
@@ -214,7 +215,11 @@ func startSidecar(t testing.TB, policyYAML, dir string, change ...func(*server.O
 		t.Fatal(err)
 	}
 	s := &sidecar{grpc: filepath.Join(dir, "grpc.sock"), http: filepath.Join(dir, "http.sock"), store: &breakable{Store: table}}
-	g, err := gate.New(t.Context(), gate.Options{Policy: p, Store: s.store, Clock: server.NewClock(time.Time{}).Now})
+	asked, err := replies.Open(replies.Options{Size: 1 << 20, Secret: make([]byte, gate.SecretSize)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	g, err := gate.New(t.Context(), gate.Options{Policy: p, Store: s.store, Replies: asked, Clock: server.NewClock(time.Time{}).Now})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -254,6 +259,7 @@ func startSidecar(t testing.TB, policyYAML, dir string, change ...func(*server.O
 			t.Errorf("the sidecar: %v", err)
 		}
 		g.Close()
+		asked.Close()
 		table.Close()
 	})
 	t.Cleanup(func() {
