@@ -74,7 +74,9 @@ func (g *Gate) checkKey(c *checkID) limiter.Key {
 // numberKey is the key of what an account knows of a number. Another account knows nothing of it: a customer must not be able to
 // speak for the numbers of others.
 func (g *Gate) numberKey(account string, number uint64) limiter.Key {
-	var room [8 + maxName]byte
-	b := binary.BigEndian.AppendUint64(room[:0], number)
-	return g.key(append(b, account...))
+	return g.key(appendNumberKey(nil, account, number))
+}
+
+func appendNumberKey(b []byte, account string, number uint64) []byte {
+	return append(binary.BigEndian.AppendUint64(b, number), account...)
 }

@@ -20,7 +20,7 @@ func (s *scratch) forget() {
 func (g *Gate) plan(ctx context.Context, r *rules, s *scratch) error {
 	send := &s.event.Send
 	if r.asksKnownGood {
-		known, err := g.knownGood(ctx, r, send, s.event.Verdict.At)
+		known, err := g.knownGood(ctx, r, s)
 		if err != nil {
 			return err
 		}

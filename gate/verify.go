@@ -189,7 +189,7 @@ func (g *Gate) verifyTold(ctx context.Context, r *rules, s *scratch) error {
 		if u.Held >= int64(s.charges[0].Rule.Limit().Backoff.Stop) {
 			v.Rule, v.Reason, v.RetryAfter, v.Limit = "verify-consecutive", "limit:verify-consecutive", 0, int64(r.policy.OTP.Verify.Consecutive)
 		}
-		known, err := g.knownGood(ctx, r, send, v.At)
+		known, err := g.knownGood(ctx, r, s)
 		if err != nil {
 			return err
 		}

@@ -13,7 +13,8 @@ var defaultYAML []byte
 func DefaultYAML() []byte { return slices.Clone(defaultYAML) }
 
 // Default is the built-in policy: 1 per 60 s and 10 per 30 m by number, 10 per minute and 3000 per second by client,
-// 1800 per second by account, detection at its standard level.
+// 1800 per second by account; known-good numbers have the first two for themselves and 4 per 30 m by client and number, and are
+// challenged where others are denied; detection at its standard level.
 func Default() *Policy {
 	p, err := Parse("default.yaml", defaultYAML)
 	if err != nil {

@@ -28,6 +28,11 @@ func TestDefault(t *testing.T) {
 	want := `number-minute by number: 1 per 1m0s open=true
 number-30m by number: 10 per 30m0s open=true
 client-minute by client: 10 per 1m0s open=true
+known_good/number-minute by number: 1 per 1m0s open=true
+known_good/number-30m by number: 10 per 30m0s open=true
+known_good/client-number-30m by client+number: 4 per 30m0s open=true
+after_challenge/after-challenge-number by number: 5 per 30m0s open=true
+after_challenge/after-challenge-client by client: 10 per 10m0s open=true
 client-second by client: 3000 per 1s open=true
 account-second by account: 1800 per 1s open=true
 `
