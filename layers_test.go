@@ -36,9 +36,9 @@ var layers = map[string]int{
 	// What cmd plugs into the gate.
 	"limiter/redisstore": 3,
 	"audit":              3,
-	"alert":              3,
 	"internal/replay":    3, // a gate of its own on a log
 	"internal/traffic":   0, // made-up traffic in, no judgement
+	"alert":              4, // posts over HTTP
 	"server":             4,
 	"client":             4,
 	"proto":              0,

@@ -41,6 +41,7 @@ type serveCommand struct {
 	storeFlags
 	rateLimitFlags
 	identityFlags
+	alertFlags
 	LogLevel  slog.Level `help:"debug, info, warn or error (${default})." placeholder:"LEVEL" default:"info" env:"SENDGATE_LOG_LEVEL"`
 	LogFormat string     `help:"text, json, or auto: json unless it is a terminal (${default})." placeholder:"FORMAT" enum:"auto,text,json" default:"auto" env:"SENDGATE_LOG_FORMAT"`
 }
@@ -67,7 +68,7 @@ func (c *serveCommand) Validate() error {
 	case c.Drain <= 0:
 		return fmt.Errorf("--drain %s: must be more than 0, such as 10s", c.Drain)
 	}
-	return c.identityFlags.validate()
+	return errors.Join(c.identityFlags.validate(), c.alertFlags.validate())
 }
 
 // heapPercent lets the heap grow to so many per cent of what lives in it before a collection: what lives is small, the counters
@@ -149,6 +150,11 @@ func (c *serveCommand) Run(s *streams) error {
 		return err
 	}
 	defer g.Close()
+	stopAlerts, err := c.alertFlags.open(seen, clock.Now, log)
+	if err != nil {
+		return err
+	}
+	defer stopAlerts()
 
 	rateLimits, counters, err := c.rateLimitFlags.open(limits, c.Data, secret, clock.Now)
 	if err != nil {
