@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -98,6 +99,13 @@ func (r *receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	}
 }
 
+// all is what came so far.
+func (r *receiver) all() []received {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.got)
+}
+
 // desk is a teller whose alerts come from the test.
 type desk struct {
 	*receiver
@@ -124,11 +132,10 @@ func start(t *testing.T, r *receiver) *desk {
 	}}
 	server := &http.Server{Handler: r}
 	go server.Serve(r)
-	var mu sync.Mutex
 	teller, err := New(Options{Now: time.Now, Log: slog.New(slog.NewTextHandler(&d.log, nil)), Webhook: d.hook, DeadLetter: d.dead,
 		Source: func(after uint64) []detect.Alert {
-			mu.Lock()
-			defer mu.Unlock()
+			d.mu.Lock()
+			defer d.mu.Unlock()
 			return d.alerts[min(after, uint64(len(d.alerts))):]
 		}})
 	if err != nil {
@@ -143,6 +150,8 @@ func start(t *testing.T, r *receiver) *desk {
 }
 
 func (d *desk) raise(kind detect.Kind, subjects ...detect.Subject) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	for _, s := range subjects {
 		d.alerts = append(d.alerts, detect.Alert{Seq: uint64(len(d.alerts)) + 1, At: time.Now().UnixNano(), Signal: detect.Signal{Kind: kind, Subject: s, Sessions: 12, Statistic: 20, Threshold: 13.8}})
 	}
@@ -184,8 +193,8 @@ func TestTeller_putsTogetherAndKeepsQuiet(t *testing.T) {
 		if n := d.notice(t, 1); n.Kind != "victim_flood" || n.About != "+65****67" {
 			t.Errorf("got %+v", n)
 		}
-		if len(d.got) != 2 || strings.Contains(d.log.String(), "81234567") || !strings.Contains(d.log.String(), "ait_range") {
-			t.Errorf("%d messages; log %s", len(d.got), &d.log)
+		if len(d.all()) != 2 || strings.Contains(d.log.String(), "81234567") || !strings.Contains(d.log.String(), "ait_range") {
+			t.Errorf("%d messages; log %s", len(d.all()), &d.log)
 		}
 
 		// More of it within the hour is told at its end, once.
@@ -193,8 +202,8 @@ func TestTeller_putsTogetherAndKeepsQuiet(t *testing.T) {
 			d.raise(detect.AITRange, pumped(998901236))
 			time.Sleep(time.Minute)
 		}
-		if len(d.got) != 2 {
-			t.Errorf("%d messages within the silence", len(d.got))
+		if len(d.all()) != 2 {
+			t.Errorf("%d messages within the silence", len(d.all()))
 		}
 		time.Sleep(50 * time.Minute)
 		synctest.Wait()
@@ -203,8 +212,8 @@ func TestTeller_putsTogetherAndKeepsQuiet(t *testing.T) {
 		}
 		time.Sleep(3 * time.Hour)
 		synctest.Wait()
-		if len(d.got) != 3 {
-			t.Errorf("%d messages, want no more than 3", len(d.got))
+		if len(d.all()) != 3 {
+			t.Errorf("%d messages, want no more than 3", len(d.all()))
 		}
 		d.raise(detect.AITRange, pumped(998901237))
 		time.Sleep(11 * time.Second)
@@ -221,20 +230,20 @@ func TestTeller_triesAgainWithTheSameID(t *testing.T) {
 		d.raise(detect.AITRange, pumped(998901234))
 		time.Sleep(10 * time.Minute)
 		synctest.Wait()
-		if len(d.got) != 4 {
-			t.Fatalf("%d tries, want 4", len(d.got))
+		if len(d.all()) != 4 {
+			t.Fatalf("%d tries, want 4", len(d.all()))
 		}
 		// 500: 5s, but not before Retry-After; 302 and 429 likewise.
 		for i, want := range []time.Duration{120 * time.Second, 120 * time.Second, 120 * time.Second} {
-			pause := d.got[i+1].at.Sub(d.got[i].at)
+			pause := d.all()[i+1].at.Sub(d.all()[i].at)
 			if pause < want*9/10 || pause > want*11/10 {
 				t.Errorf("pause %d is %s, want about %s", i+1, pause, want)
 			}
-			if d.got[i+1].id != d.got[0].id {
+			if d.all()[i+1].id != d.all()[0].id {
 				t.Error("the id changed")
 			}
 		}
-		for _, g := range d.got {
+		for _, g := range d.all() {
 			at, err := time.ParseDuration(g.stamp + "s")
 			if err != nil || g.sign != d.hook.sign(g.id, time.Unix(int64(at.Seconds()), 0), g.body) {
 				t.Errorf("a try is signed wrongly: %+v", g)
@@ -261,11 +270,11 @@ func TestTeller_givesUpIntoTheDeadLetterFile(t *testing.T) {
 				d.raise(detect.AITRange, pumped(998901234))
 				time.Sleep(4 * time.Hour)
 				synctest.Wait()
-				if len(d.got) != c.tries {
-					t.Errorf("%d tries, want %d", len(d.got), c.tries)
+				if len(d.all()) != c.tries {
+					t.Errorf("%d tries, want %d", len(d.all()), c.tries)
 				}
-				for i := 1; i < len(d.got); i++ {
-					if pause := d.got[i].at.Sub(d.got[i-1].at); pause < tries[i]*9/10 || pause > tries[i]*11/10 {
+				for i := 1; i < len(d.all()); i++ {
+					if pause := d.all()[i].at.Sub(d.all()[i-1].at); pause < tries[i]*9/10 || pause > tries[i]*11/10 {
 						t.Errorf("pause %d is %s, want about %s", i, pause, tries[i])
 					}
 				}
@@ -304,8 +313,8 @@ func TestTeller_endsWithoutLosingAnything(t *testing.T) {
 		if err != nil || !strings.Contains(string(line), "the process ended") {
 			t.Errorf("dead letters %s, %v", line, err)
 		}
-		if len(d.got) != 2 { // the last alert got its try
-			t.Errorf("%d tries, want 2", len(d.got))
+		if len(d.all()) != 2 { // the last alert got its try
+			t.Errorf("%d tries, want 2", len(d.all()))
 		}
 	})
 }
