@@ -179,6 +179,9 @@ func (c *serveCommand) Run(s *streams) error {
 	go refuseReload(ctx, log)
 	c.announce(log, p, store.Stats(), grpc, http)
 	c.identityFlags.announce(log, book, tls, grpc, http)
+	if limits != nil {
+		log.Info("envoy rate limits", "source", c.EnvoyRatelimit, "domains", len(limits.Domains()), "limits", len(limits.Limits()), "windows", c.EnvoyRatelimitCompat)
+	}
 	for _, note := range live.Notes() {
 		log.Warn("lists", "note", note)
 	}
