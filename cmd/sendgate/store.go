@@ -1,6 +1,7 @@
 package main
 
 import (
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -16,6 +17,7 @@ import (
 type storeFlags struct {
 	Store             string        `help:"Where the counters are: file (in the data directory), or a Redis or Valkey server that other sidecars share: redis://[user@]host:port[/db][?addr=host:port...][&master_set=NAME], rediss:// for TLS, unix:///path (${default})." placeholder:"URL" default:"file" env:"SENDGATE_STORE"`
 	StorePasswordFile string        `help:"File of the server's password, read at each connect. Default: SENDGATE_STORE_PASSWORD in the environment, if set." placeholder:"FILE" env:"SENDGATE_STORE_PASSWORD_FILE"`
+	StoreCA           string        `name:"store-ca" help:"PEM file of who may vouch for the server, with rediss://. Default: the system's." placeholder:"FILE" env:"SENDGATE_STORE_CA"`
 	StorePrefix       string        `help:"What the names of keys on the server begin with (${default})." placeholder:"TEXT" default:"sg" env:"SENDGATE_STORE_PREFIX"`
 	StoreTimeout      time.Duration `help:"How long a check may wait for the server, retries and all (${default})." placeholder:"TIME" default:"100ms" env:"SENDGATE_STORE_TIMEOUT"`
 }
@@ -40,6 +42,19 @@ func (c *serveCommand) openStore(secret []byte, log *slog.Logger) (limiter.Store
 		return nil, time.Time{}, fmt.Errorf("--store: %w", err)
 	}
 	o.Secret, o.Prefix, o.Timeout, o.Log, o.Password = secret, c.StorePrefix, c.StoreTimeout, log, c.password()
+	if c.StoreCA != "" {
+		if o.TLS == nil {
+			return nil, time.Time{}, errors.New("--store-ca: there is no TLS without rediss:// in --store")
+		}
+		pem, err := os.ReadFile(c.StoreCA)
+		if err != nil {
+			return nil, time.Time{}, fmt.Errorf("--store-ca %s: %w", c.StoreCA, reason(err))
+		}
+		o.TLS.RootCAs = x509.NewCertPool()
+		if !o.TLS.RootCAs.AppendCertsFromPEM(pem) {
+			return nil, time.Time{}, fmt.Errorf("--store-ca %s: there is no certificate in it: write PEM", c.StoreCA)
+		}
+	}
 	if c.ClockSpeed != 1 {
 		o.Clock = redisstore.CallersClock
 	}

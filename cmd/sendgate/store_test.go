@@ -67,6 +67,8 @@ func TestServe_storeRefused(t *testing.T) {
 		{[]string{"--store", "redis://:hunter2@127.0.0.1:1", "--secret-file", secret}, "has a password"},
 		{[]string{"--store", "http://127.0.0.1:1", "--secret-file", secret}, "write redis://"},
 		{[]string{"--store", "redis://127.0.0.1:1", "--secret-file", secret, "--store-password-file", secret + ".no"}, "password of the store"},
+		{[]string{"--store", "redis://127.0.0.1:1", "--secret-file", secret, "--store-ca", secret}, "no TLS without"},
+		{[]string{"--store", "rediss://127.0.0.1:1", "--secret-file", secret, "--store-ca", secret}, "write PEM"},
 		{[]string{"--store", "redis://127.0.0.1:1", "--secret-file", secret, "--store-prefix", "a b"}, `prefix "a b"`},
 	} {
 		cmd, stderr := command(t, append([]string{"serve", "--data", t.TempDir()}, c.args...)...)

@@ -15,7 +15,7 @@
 // where sg is Options.Prefix and 1 the version of what values look like. In braces is the HMAC-SHA-256 of what is limited,
 // cut to 128 bits, in base64url: it does not lead back to a number without the secret, and, being a hash tag, it puts all
 // rules of one key in one slot of a Cluster. The last 8 name the rule (group, name and kind, under the same secret). A
-// check's token, sg1{...}~<16 characters>, is kept for 10 seconds. Every key has a time to live.
+// check's token, sg1{...}~<16 characters>, is kept for 10 seconds and Options.Timeout. Every key has a time to live.
 //
 // # Time
 //

@@ -263,6 +263,19 @@ func TestOutOfMemory(t *testing.T) {
 	}
 }
 
+// TestEviction: a server that forgets when it is full is warned of.
+func TestEviction(t *testing.T) {
+	for policy, warns := range map[string]bool{"noeviction": false, "allkeys-lru": true, "volatile-ttl": true} {
+		r := startServer(t, "--maxmemory", "100mb", "--maxmemory-policy", policy)
+		var log output
+		s := open(t, redisstore.Options{Addrs: []string{r.addr}, Timeout: 5 * time.Second, Log: slog.New(slog.NewTextHandler(&log, nil))})
+		s.Close() // waits for what runs beside
+		if strings.Contains(log.String(), "noeviction") != warns {
+			t.Errorf("%s: the log says %q", policy, log.String())
+		}
+	}
+}
+
 // TestCallersDeadline: a caller's own deadline is reported as such, and says nothing about the server.
 func TestCallersDeadline(t *testing.T) {
 	r := startServer(t)

@@ -75,6 +75,29 @@ func TestKeys(t *testing.T) {
 	}
 }
 
+// TestKeys_largest: a rule in buckets that is taken from all the time stays small.
+func TestKeys_largest(t *testing.T) {
+	r := startServer(t)
+	s := open(t, byReadings(r.addr))
+	c := limiter.Charge{Rule: define(t, s, limiter.Limit{Name: "money", Group: "g", N: limiter.MaxN, Window: time.Hour})[0], Key: s.Key([]byte("k")), Cost: 1 << 20}
+	now := time.Now()
+	for range 500 {
+		now = now.Add(10 * time.Second)
+		take(t, s, now, c)
+	}
+	names, err := r.do("KEYS", "*").AsStrSlice()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range names {
+		if b, err := r.do("MEMORY", "USAGE", name).AsInt64(); err != nil || b > 1100 {
+			t.Errorf("%s: %d bytes, %v", name, b, err)
+		} else if !strings.Contains(name, "~") {
+			t.Logf("%d bytes", b)
+		}
+	}
+}
+
 // TestPassword: a user with few rights is enough, and its password changes without a restart.
 func TestPassword(t *testing.T) {
 	r := startServer(t)

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -92,7 +93,21 @@ func (s *Store) connect() error {
 	}
 	s.cluster.Store(c.Mode() == rueidis.ClientModeCluster)
 	s.client.Store(&c)
+	s.spawn(func() { s.warnOfEviction(c) })
 	return nil
+}
+
+// warnOfEviction says so if a server would rather forget who is limited than be full. Where it may not ask it says nothing.
+func (s *Store) warnOfEviction(c rueidis.Client) {
+	for addr, node := range c.Nodes() {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		info, err := node.Do(ctx, node.B().Info().Section("memory").Build()).ToString()
+		cancel()
+		if err != nil || strings.Contains(info, "maxmemory_policy:noeviction") || strings.Contains(info, "maxmemory:0\r\n") {
+			continue
+		}
+		s.o.Log.Warn("store: a full server forgets who is limited: set maxmemory-policy noeviction", "server", addr)
+	}
 }
 
 // Close ends the connections. What was taken stays taken.

@@ -54,7 +54,7 @@ const (
 const (
 	// maxPast is how many buckets the window of a rule above limiter.MaxExact is cut into, as in the embedded table.
 	maxPast = 58
-	// tokenLife is how long an answer is remembered, and so how long a lost one can be asked for or given up.
+	// tokenLife is for how long, beyond the timeout, an answer is remembered, and so a lost one can be asked for or given up.
 	tokenLife = 10 * time.Second
 )
 
@@ -139,7 +139,7 @@ func (s *Store) appendHead(b []byte, h head) []byte {
 	b = append(b, byte(h.op), clock, frac)
 	b = append48(append56(append56(b, h.now.lo), h.arg), micros(s.o.Slack))
 	b = append(b, h.flag)
-	return binary.BigEndian.AppendUint32(b, uint32(tokenLife.Milliseconds()))
+	return binary.BigEndian.AppendUint32(b, uint32((s.o.Timeout + tokenLife).Milliseconds()))
 }
 
 // command is one call of the script: names of keys and arguments.
