@@ -271,6 +271,22 @@ func TestScopes(t *testing.T) {
 	}
 }
 
+// Where nobody uses accounts, STOP and START work all the same; START to one account lifts nothing that holds for all.
+func TestScopes_withoutAccounts(t *testing.T) {
+	l := ledger(t, new(consent.Memory), consent.Rules{})
+	n := number(t, "+14155550123")
+	for _, c := range []struct {
+		to   consent.Scope
+		text string
+		want string
+	}{{consent.Scope{}, "STOP", "consent:opted_out"}, {shop, "START", "consent:opted_out"}, {consent.Scope{}, "START", ""}} {
+		hear(t, l, n, noon, c.to, c.text)
+		if got := judge(l, n, noon, shop, "marketing"); got != c.want {
+			t.Errorf("%s to %+v: %q, want %q", c.text, c.to, got, c.want)
+		}
+	}
+}
+
 func TestOptOut_byHandStaysUntilAHandLiftsIt(t *testing.T) {
 	l := ledger(t, new(consent.Memory), consent.Rules{Voice: voice(t, keyword.Options{})})
 	n := number(t, "+14155550123")

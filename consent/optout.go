@@ -104,7 +104,7 @@ func (l *Ledger) OptIn(ctx context.Context, n phone.Number, r Record) (changed, 
 		}
 		switch {
 		case !where.covers(of):
-		case r.Source != SourceHand && (value[8]&flagHand != 0 || where.Account == ""):
+		case r.Source != SourceHand && (value[8]&flagHand != 0 || where.Account == "" && of.Account != ""):
 			out = true
 		default:
 			changes = append(changes, Change{Kind: KindOptOut, Key: where.append(p.append(nil))})

@@ -59,8 +59,21 @@ const (
 	maxNote  = 256
 )
 
-// check also looks for the person's own number in what is stored in clear.
+// RecordError says what is wrong with a record that somebody gave.
+type RecordError struct{ err error }
+
+func (e *RecordError) Error() string { return e.err.Error() }
+
+// check tells what is wrong with a record, as a *RecordError.
 func (r *Record) check(n phone.Number) error {
+	if err := r.problem(n); err != nil {
+		return &RecordError{err}
+	}
+	return nil
+}
+
+// problem also looks for the person's own number in what is stored in clear.
+func (r *Record) problem(n phone.Number) error {
 	if err := (Scope{r.Account, r.Sender}).check(); err != nil {
 		return err
 	}

@@ -99,7 +99,7 @@ func appendQuestion(b []byte, what asked, req *Request, checkID string, send *po
 	}
 	b = append(b, passed)
 	addr, _ := send.Client.MarshalBinary() // never fails
-	for _, part := range [...]string{string(addr), send.Account, send.Subaccount, send.Endpoint, send.Channel, send.Purpose, checkID} {
+	for _, part := range [...]string{string(addr), send.Account, send.Subaccount, send.Endpoint, send.Channel, send.Purpose, req.Sender, checkID} {
 		b = appendText(b, part)
 	}
 	for _, k := range slices.Sorted(maps.Keys(req.Attributes)) {

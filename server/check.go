@@ -18,6 +18,7 @@ func fromCheck(in *sendgatev1.CheckSendRequest, own *gate.Forwarded) gate.Reques
 		Account:         in.GetAccount(),
 		Subaccount:      in.GetSubaccount(),
 		Endpoint:        in.GetEndpoint(),
+		Sender:          in.GetSender(),
 		Channel:         in.GetChannel(),
 		Purpose:         purposeOf(in.GetPurpose()),
 		Cost:            1,

@@ -191,6 +191,10 @@ func TestIdentity_noMethodActsForAnother(t *testing.T) {
 			}
 			return err
 		},
+		"ReportInbound": func() error {
+			_, err := r.ReportInbound(asA, &sendgatev1.ReportInboundRequest{Number: ofB.Number, Account: "b", Text: "STOP"})
+			return err
+		},
 		"Status": func() error { _, err := admin.Status(asA, &sendgatev1.StatusRequest{}); return err },
 		"ResetKey": func() error {
 			_, err := admin.ResetKey(asA, &sendgatev1.ResetKeyRequest{Account: "b", Number: ofB.Number, Reason: "r", Author: "a"})

@@ -26,6 +26,7 @@ import (
 	reflectgrpc "google.golang.org/grpc/reflection/grpc_reflection_v1"
 	"google.golang.org/grpc/status"
 
+	"github.com/sendgate/sendgate/consent"
 	"github.com/sendgate/sendgate/detect"
 	"github.com/sendgate/sendgate/gate"
 	"github.com/sendgate/sendgate/internal/lists"
@@ -52,6 +53,7 @@ type setup struct {
 	maxInFlight int64
 	drain       time.Duration
 	lists       *lists.Store
+	consent     *consent.Ledger
 	detect      *detect.Engine
 	options     func(*server.Options)            // the last word
 	transport   credentials.TransportCredentials // of the client
@@ -74,7 +76,7 @@ func start(t *testing.T, s setup) *running {
 	if err != nil {
 		t.Fatal(err)
 	}
-	g, err := gate.New(t.Context(), gate.Options{Policy: p, Store: store, Lists: s.lists, Detect: s.detect, Clock: s.clock})
+	g, err := gate.New(t.Context(), gate.Options{Policy: p, Store: store, Lists: s.lists, Consent: s.consent, Detect: s.detect, Clock: s.clock})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -226,7 +226,10 @@ type CheckSendRequest struct {
 	ChallengePassed bool `protobuf:"varint,11,opt,name=challenge_passed,json=challengePassed,proto3" json:"challenge_passed,omitempty"`
 	// Facts for the policy's conditions: {"tenant": "blue"}. At most 16, keys up to 64 bytes, values up to 256. Never put a phone
 	// number here.
-	Attributes    map[string]string `protobuf:"bytes,12,rep,name=attributes,proto3" json:"attributes,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	Attributes map[string]string `protobuf:"bytes,12,rep,name=attributes,proto3" json:"attributes,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// What the person will see as the writer, and whom they answer STOP to: a number of the account's own, a short code, a name or an
+	// agent. Empty: the opt-outs of every sender of the account count. At most 128 bytes.
+	Sender        string `protobuf:"bytes,13,opt,name=sender,proto3" json:"sender,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -343,6 +346,13 @@ func (x *CheckSendRequest) GetAttributes() map[string]string {
 		return x.Attributes
 	}
 	return nil
+}
+
+func (x *CheckSendRequest) GetSender() string {
+	if x != nil {
+		return x.Sender
+	}
+	return ""
 }
 
 // ForwardedHeaders are what the end user's HTTP request carried about its way. They are read from the right: addresses of
@@ -1415,7 +1425,7 @@ var File_sendgate_v1_check_proto protoreflect.FileDescriptor
 
 const file_sendgate_v1_check_proto_rawDesc = "" +
 	"\n" +
-	"\x17sendgate/v1/check.proto\x12\vsendgate.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17sendgate/v1/error.proto\x1a\x19sendgate/v1/outcome.proto\"\xb2\x04\n" +
+	"\x17sendgate/v1/check.proto\x12\vsendgate.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17sendgate/v1/error.proto\x1a\x19sendgate/v1/inbound.proto\x1a\x19sendgate/v1/outcome.proto\"\xca\x04\n" +
 	"\x10CheckSendRequest\x12\x16\n" +
 	"\x06number\x18\x01 \x01(\tR\x06number\x12%\n" +
 	"\x0eclient_address\x18\x02 \x01(\tR\rclientAddress\x12;\n" +
@@ -1433,7 +1443,8 @@ const file_sendgate_v1_check_proto_rawDesc = "" +
 	"\x10challenge_passed\x18\v \x01(\bR\x0fchallengePassed\x12M\n" +
 	"\n" +
 	"attributes\x18\f \x03(\v2-.sendgate.v1.CheckSendRequest.AttributesEntryR\n" +
-	"attributes\x1a=\n" +
+	"attributes\x12\x16\n" +
+	"\x06sender\x18\r \x01(\tR\x06sender\x1a=\n" +
 	"\x0fAttributesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01B\a\n" +
@@ -1546,7 +1557,7 @@ const file_sendgate_v1_check_proto_rawDesc = "" +
 	"\tBatchMode\x12\x1a\n" +
 	"\x16BATCH_MODE_UNSPECIFIED\x10\x00\x12\x13\n" +
 	"\x0fBATCH_MODE_EACH\x10\x01\x12\x1d\n" +
-	"\x19BATCH_MODE_ALL_OR_NOTHING\x10\x022\x99\x05\n" +
+	"\x19BATCH_MODE_ALL_OR_NOTHING\x10\x022\xf1\x05\n" +
 	"\x0fSendGateService\x12J\n" +
 	"\tCheckSend\x12\x1d.sendgate.v1.CheckSendRequest\x1a\x1e.sendgate.v1.CheckSendResponse\x12Y\n" +
 	"\x0eCheckSendBatch\x12\".sendgate.v1.CheckSendBatchRequest\x1a#.sendgate.v1.CheckSendBatchResponse\x12`\n" +
@@ -1554,7 +1565,8 @@ const file_sendgate_v1_check_proto_rawDesc = "" +
 	"\vCheckVerify\x12\x1f.sendgate.v1.CheckVerifyRequest\x1a .sendgate.v1.CheckVerifyResponse\x12V\n" +
 	"\rReportOutcome\x12!.sendgate.v1.ReportOutcomeRequest\x1a\".sendgate.v1.ReportOutcomeResponse\x12e\n" +
 	"\x12ReportOutcomeBatch\x12&.sendgate.v1.ReportOutcomeBatchRequest\x1a'.sendgate.v1.ReportOutcomeBatchResponse\x12l\n" +
-	"\x13ReportOutcomeStream\x12'.sendgate.v1.ReportOutcomeStreamRequest\x1a(.sendgate.v1.ReportOutcomeStreamResponse(\x010\x01B;Z9github.com/sendgate/sendgate/proto/sendgate/v1;sendgatev1b\x06proto3"
+	"\x13ReportOutcomeStream\x12'.sendgate.v1.ReportOutcomeStreamRequest\x1a(.sendgate.v1.ReportOutcomeStreamResponse(\x010\x01\x12V\n" +
+	"\rReportInbound\x12!.sendgate.v1.ReportInboundRequest\x1a\".sendgate.v1.ReportInboundResponseB;Z9github.com/sendgate/sendgate/proto/sendgate/v1;sendgatev1b\x06proto3"
 
 var (
 	file_sendgate_v1_check_proto_rawDescOnce sync.Once
@@ -1595,9 +1607,11 @@ var file_sendgate_v1_check_proto_goTypes = []any{
 	(*ReportOutcomeRequest)(nil),        // 21: sendgate.v1.ReportOutcomeRequest
 	(*ReportOutcomeBatchRequest)(nil),   // 22: sendgate.v1.ReportOutcomeBatchRequest
 	(*ReportOutcomeStreamRequest)(nil),  // 23: sendgate.v1.ReportOutcomeStreamRequest
-	(*ReportOutcomeResponse)(nil),       // 24: sendgate.v1.ReportOutcomeResponse
-	(*ReportOutcomeBatchResponse)(nil),  // 25: sendgate.v1.ReportOutcomeBatchResponse
-	(*ReportOutcomeStreamResponse)(nil), // 26: sendgate.v1.ReportOutcomeStreamResponse
+	(*ReportInboundRequest)(nil),        // 24: sendgate.v1.ReportInboundRequest
+	(*ReportOutcomeResponse)(nil),       // 25: sendgate.v1.ReportOutcomeResponse
+	(*ReportOutcomeBatchResponse)(nil),  // 26: sendgate.v1.ReportOutcomeBatchResponse
+	(*ReportOutcomeStreamResponse)(nil), // 27: sendgate.v1.ReportOutcomeStreamResponse
+	(*ReportInboundResponse)(nil),       // 28: sendgate.v1.ReportInboundResponse
 }
 var file_sendgate_v1_check_proto_depIdxs = []int32{
 	4,  // 0: sendgate.v1.CheckSendRequest.forwarded:type_name -> sendgate.v1.ForwardedHeaders
@@ -1635,15 +1649,17 @@ var file_sendgate_v1_check_proto_depIdxs = []int32{
 	21, // 32: sendgate.v1.SendGateService.ReportOutcome:input_type -> sendgate.v1.ReportOutcomeRequest
 	22, // 33: sendgate.v1.SendGateService.ReportOutcomeBatch:input_type -> sendgate.v1.ReportOutcomeBatchRequest
 	23, // 34: sendgate.v1.SendGateService.ReportOutcomeStream:input_type -> sendgate.v1.ReportOutcomeStreamRequest
-	5,  // 35: sendgate.v1.SendGateService.CheckSend:output_type -> sendgate.v1.CheckSendResponse
-	10, // 36: sendgate.v1.SendGateService.CheckSendBatch:output_type -> sendgate.v1.CheckSendBatchResponse
-	13, // 37: sendgate.v1.SendGateService.CheckSendStream:output_type -> sendgate.v1.CheckSendStreamResponse
-	15, // 38: sendgate.v1.SendGateService.CheckVerify:output_type -> sendgate.v1.CheckVerifyResponse
-	24, // 39: sendgate.v1.SendGateService.ReportOutcome:output_type -> sendgate.v1.ReportOutcomeResponse
-	25, // 40: sendgate.v1.SendGateService.ReportOutcomeBatch:output_type -> sendgate.v1.ReportOutcomeBatchResponse
-	26, // 41: sendgate.v1.SendGateService.ReportOutcomeStream:output_type -> sendgate.v1.ReportOutcomeStreamResponse
-	35, // [35:42] is the sub-list for method output_type
-	28, // [28:35] is the sub-list for method input_type
+	24, // 35: sendgate.v1.SendGateService.ReportInbound:input_type -> sendgate.v1.ReportInboundRequest
+	5,  // 36: sendgate.v1.SendGateService.CheckSend:output_type -> sendgate.v1.CheckSendResponse
+	10, // 37: sendgate.v1.SendGateService.CheckSendBatch:output_type -> sendgate.v1.CheckSendBatchResponse
+	13, // 38: sendgate.v1.SendGateService.CheckSendStream:output_type -> sendgate.v1.CheckSendStreamResponse
+	15, // 39: sendgate.v1.SendGateService.CheckVerify:output_type -> sendgate.v1.CheckVerifyResponse
+	25, // 40: sendgate.v1.SendGateService.ReportOutcome:output_type -> sendgate.v1.ReportOutcomeResponse
+	26, // 41: sendgate.v1.SendGateService.ReportOutcomeBatch:output_type -> sendgate.v1.ReportOutcomeBatchResponse
+	27, // 42: sendgate.v1.SendGateService.ReportOutcomeStream:output_type -> sendgate.v1.ReportOutcomeStreamResponse
+	28, // 43: sendgate.v1.SendGateService.ReportInbound:output_type -> sendgate.v1.ReportInboundResponse
+	36, // [36:44] is the sub-list for method output_type
+	28, // [28:36] is the sub-list for method input_type
 	28, // [28:28] is the sub-list for extension type_name
 	28, // [28:28] is the sub-list for extension extendee
 	0,  // [0:28] is the sub-list for field type_name
@@ -1655,6 +1671,7 @@ func file_sendgate_v1_check_proto_init() {
 		return
 	}
 	file_sendgate_v1_error_proto_init()
+	file_sendgate_v1_inbound_proto_init()
 	file_sendgate_v1_outcome_proto_init()
 	file_sendgate_v1_check_proto_msgTypes[0].OneofWrappers = []any{}
 	type x struct{}

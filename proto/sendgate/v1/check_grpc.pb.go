@@ -26,6 +26,7 @@ const (
 	SendGateService_ReportOutcome_FullMethodName       = "/sendgate.v1.SendGateService/ReportOutcome"
 	SendGateService_ReportOutcomeBatch_FullMethodName  = "/sendgate.v1.SendGateService/ReportOutcomeBatch"
 	SendGateService_ReportOutcomeStream_FullMethodName = "/sendgate.v1.SendGateService/ReportOutcomeStream"
+	SendGateService_ReportInbound_FullMethodName       = "/sendgate.v1.SendGateService/ReportInbound"
 )
 
 // SendGateServiceClient is the client API for SendGateService service.
@@ -71,6 +72,9 @@ type SendGateServiceClient interface {
 	// ReportOutcomeStream reports outcomes for as long as the stream is open. Each is answered, in order, once it is kept: what was
 	// not answered before a stream broke is to be reported again.
 	ReportOutcomeStream(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[ReportOutcomeStreamRequest, ReportOutcomeStreamResponse], error)
+	// ReportInbound tells what a person wrote back. STOP and its kin opt the number out before this answers, START brings it back,
+	// and the answer says what to reply. A gate without a store for consent answers FAILED_PRECONDITION.
+	ReportInbound(ctx context.Context, in *ReportInboundRequest, opts ...grpc.CallOption) (*ReportInboundResponse, error)
 }
 
 type sendGateServiceClient struct {
@@ -157,6 +161,16 @@ func (c *sendGateServiceClient) ReportOutcomeStream(ctx context.Context, opts ..
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type SendGateService_ReportOutcomeStreamClient = grpc.BidiStreamingClient[ReportOutcomeStreamRequest, ReportOutcomeStreamResponse]
 
+func (c *sendGateServiceClient) ReportInbound(ctx context.Context, in *ReportInboundRequest, opts ...grpc.CallOption) (*ReportInboundResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ReportInboundResponse)
+	err := c.cc.Invoke(ctx, SendGateService_ReportInbound_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // SendGateServiceServer is the server API for SendGateService service.
 // All implementations must embed UnimplementedSendGateServiceServer
 // for forward compatibility.
@@ -200,6 +214,9 @@ type SendGateServiceServer interface {
 	// ReportOutcomeStream reports outcomes for as long as the stream is open. Each is answered, in order, once it is kept: what was
 	// not answered before a stream broke is to be reported again.
 	ReportOutcomeStream(grpc.BidiStreamingServer[ReportOutcomeStreamRequest, ReportOutcomeStreamResponse]) error
+	// ReportInbound tells what a person wrote back. STOP and its kin opt the number out before this answers, START brings it back,
+	// and the answer says what to reply. A gate without a store for consent answers FAILED_PRECONDITION.
+	ReportInbound(context.Context, *ReportInboundRequest) (*ReportInboundResponse, error)
 	mustEmbedUnimplementedSendGateServiceServer()
 }
 
@@ -230,6 +247,9 @@ func (UnimplementedSendGateServiceServer) ReportOutcomeBatch(context.Context, *R
 }
 func (UnimplementedSendGateServiceServer) ReportOutcomeStream(grpc.BidiStreamingServer[ReportOutcomeStreamRequest, ReportOutcomeStreamResponse]) error {
 	return status.Error(codes.Unimplemented, "method ReportOutcomeStream not implemented")
+}
+func (UnimplementedSendGateServiceServer) ReportInbound(context.Context, *ReportInboundRequest) (*ReportInboundResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ReportInbound not implemented")
 }
 func (UnimplementedSendGateServiceServer) mustEmbedUnimplementedSendGateServiceServer() {}
 func (UnimplementedSendGateServiceServer) testEmbeddedByValue()                         {}
@@ -356,6 +376,24 @@ func _SendGateService_ReportOutcomeStream_Handler(srv interface{}, stream grpc.S
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type SendGateService_ReportOutcomeStreamServer = grpc.BidiStreamingServer[ReportOutcomeStreamRequest, ReportOutcomeStreamResponse]
 
+func _SendGateService_ReportInbound_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ReportInboundRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(SendGateServiceServer).ReportInbound(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: SendGateService_ReportInbound_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(SendGateServiceServer).ReportInbound(ctx, req.(*ReportInboundRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // SendGateService_ServiceDesc is the grpc.ServiceDesc for SendGateService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -382,6 +420,10 @@ var SendGateService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ReportOutcomeBatch",
 			Handler:    _SendGateService_ReportOutcomeBatch_Handler,
+		},
+		{
+			MethodName: "ReportInbound",
+			Handler:    _SendGateService_ReportInbound_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{

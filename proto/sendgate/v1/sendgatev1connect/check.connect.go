@@ -54,6 +54,9 @@ const (
 	// SendGateServiceReportOutcomeStreamProcedure is the fully-qualified name of the SendGateService's
 	// ReportOutcomeStream RPC.
 	SendGateServiceReportOutcomeStreamProcedure = "/sendgate.v1.SendGateService/ReportOutcomeStream"
+	// SendGateServiceReportInboundProcedure is the fully-qualified name of the SendGateService's
+	// ReportInbound RPC.
+	SendGateServiceReportInboundProcedure = "/sendgate.v1.SendGateService/ReportInbound"
 )
 
 // SendGateServiceClient is a client for the sendgate.v1.SendGateService service.
@@ -85,6 +88,9 @@ type SendGateServiceClient interface {
 	// ReportOutcomeStream reports outcomes for as long as the stream is open. Each is answered, in order, once it is kept: what was
 	// not answered before a stream broke is to be reported again.
 	ReportOutcomeStream(context.Context) (*connect.BidiStreamForClientSimple[v1.ReportOutcomeStreamRequest, v1.ReportOutcomeStreamResponse], error)
+	// ReportInbound tells what a person wrote back. STOP and its kin opt the number out before this answers, START brings it back,
+	// and the answer says what to reply. A gate without a store for consent answers FAILED_PRECONDITION.
+	ReportInbound(context.Context, *v1.ReportInboundRequest) (*v1.ReportInboundResponse, error)
 }
 
 // NewSendGateServiceClient constructs a client for the sendgate.v1.SendGateService service. By
@@ -140,6 +146,12 @@ func NewSendGateServiceClient(httpClient connect.HTTPClient, baseURL string, opt
 			connect.WithSchema(sendGateServiceMethods.ByName("ReportOutcomeStream")),
 			connect.WithClientOptions(opts...),
 		),
+		reportInbound: connect.NewClient[v1.ReportInboundRequest, v1.ReportInboundResponse](
+			httpClient,
+			baseURL+SendGateServiceReportInboundProcedure,
+			connect.WithSchema(sendGateServiceMethods.ByName("ReportInbound")),
+			connect.WithClientOptions(opts...),
+		),
 	}
 }
 
@@ -152,6 +164,7 @@ type sendGateServiceClient struct {
 	reportOutcome       *connect.Client[v1.ReportOutcomeRequest, v1.ReportOutcomeResponse]
 	reportOutcomeBatch  *connect.Client[v1.ReportOutcomeBatchRequest, v1.ReportOutcomeBatchResponse]
 	reportOutcomeStream *connect.Client[v1.ReportOutcomeStreamRequest, v1.ReportOutcomeStreamResponse]
+	reportInbound       *connect.Client[v1.ReportInboundRequest, v1.ReportInboundResponse]
 }
 
 // CheckSend calls sendgate.v1.SendGateService.CheckSend.
@@ -209,6 +222,15 @@ func (c *sendGateServiceClient) ReportOutcomeStream(ctx context.Context) (*conne
 	return c.reportOutcomeStream.CallBidiStreamSimple(ctx)
 }
 
+// ReportInbound calls sendgate.v1.SendGateService.ReportInbound.
+func (c *sendGateServiceClient) ReportInbound(ctx context.Context, req *v1.ReportInboundRequest) (*v1.ReportInboundResponse, error) {
+	response, err := c.reportInbound.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
 // SendGateServiceHandler is an implementation of the sendgate.v1.SendGateService service.
 type SendGateServiceHandler interface {
 	// CheckSend judges one send. Unless the verdict is ALLOW it charges nothing, except rules with count_denied.
@@ -238,6 +260,9 @@ type SendGateServiceHandler interface {
 	// ReportOutcomeStream reports outcomes for as long as the stream is open. Each is answered, in order, once it is kept: what was
 	// not answered before a stream broke is to be reported again.
 	ReportOutcomeStream(context.Context, *connect.BidiStream[v1.ReportOutcomeStreamRequest, v1.ReportOutcomeStreamResponse]) error
+	// ReportInbound tells what a person wrote back. STOP and its kin opt the number out before this answers, START brings it back,
+	// and the answer says what to reply. A gate without a store for consent answers FAILED_PRECONDITION.
+	ReportInbound(context.Context, *v1.ReportInboundRequest) (*v1.ReportInboundResponse, error)
 }
 
 // NewSendGateServiceHandler builds an HTTP handler from the service implementation. It returns the
@@ -289,6 +314,12 @@ func NewSendGateServiceHandler(svc SendGateServiceHandler, opts ...connect.Handl
 		connect.WithSchema(sendGateServiceMethods.ByName("ReportOutcomeStream")),
 		connect.WithHandlerOptions(opts...),
 	)
+	sendGateServiceReportInboundHandler := connect.NewUnaryHandlerSimple(
+		SendGateServiceReportInboundProcedure,
+		svc.ReportInbound,
+		connect.WithSchema(sendGateServiceMethods.ByName("ReportInbound")),
+		connect.WithHandlerOptions(opts...),
+	)
 	return "/sendgate.v1.SendGateService/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case SendGateServiceCheckSendProcedure:
@@ -305,6 +336,8 @@ func NewSendGateServiceHandler(svc SendGateServiceHandler, opts ...connect.Handl
 			sendGateServiceReportOutcomeBatchHandler.ServeHTTP(w, r)
 		case SendGateServiceReportOutcomeStreamProcedure:
 			sendGateServiceReportOutcomeStreamHandler.ServeHTTP(w, r)
+		case SendGateServiceReportInboundProcedure:
+			sendGateServiceReportInboundHandler.ServeHTTP(w, r)
 		default:
 			http.NotFound(w, r)
 		}
@@ -340,4 +373,8 @@ func (UnimplementedSendGateServiceHandler) ReportOutcomeBatch(context.Context, *
 
 func (UnimplementedSendGateServiceHandler) ReportOutcomeStream(context.Context, *connect.BidiStream[v1.ReportOutcomeStreamRequest, v1.ReportOutcomeStreamResponse]) error {
 	return connect.NewError(connect.CodeUnimplemented, errors.New("sendgate.v1.SendGateService.ReportOutcomeStream is not implemented"))
+}
+
+func (UnimplementedSendGateServiceHandler) ReportInbound(context.Context, *v1.ReportInboundRequest) (*v1.ReportInboundResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("sendgate.v1.SendGateService.ReportInbound is not implemented"))
 }
