@@ -164,7 +164,17 @@ func (t *Table) judgePermits(r *tableRule, k Key, slot, cost, lo int64) (outcome
 	if from > lo {
 		return late, from
 	}
+	// Clearing room for the largest limit costs more than all else here.
+	if len(words)+len(drained) <= 16 {
+		var seen [16]uint64
+		return t.judgeWords(r, k, slot, cost, lo, words, drained, sum, seen[:])
+	}
 	var seen [2 * MaxExact]uint64
+	return t.judgeWords(r, k, slot, cost, lo, words, drained, sum, seen[:])
+}
+
+// judgeWords is judgePermits over the words of a rule, of a former place, and a sum of more that is held. seen is room for them.
+func (t *Table) judgeWords(r *tableRule, k Key, slot, cost, lo int64, words, drained []uint64, sum int64, seen []uint64) (outcome, int64) {
 	for look := 0; ; look++ {
 		c := tally{held: sum}
 		n := 0
@@ -192,7 +202,7 @@ func (t *Table) judgePermits(r *tableRule, k Key, slot, cost, lo int64) (outcome
 		case c.vacant > 0 && c.held-c.vacant+cost <= r.n:
 			return late, vacantFrom(seen[:n], c.held+c.open+cost-r.n, lo)
 		case c.held+cost > r.n || look >= patience:
-			if !slices.Equal(seen[:n], snapshot(words, drained, &[2 * MaxExact]uint64{})) && look < patience {
+			if !(equal(words, seen) && equal(drained, seen[len(words):])) && look < patience {
 				continue // not all of this was so at one moment
 			}
 			return denied, t.kthEnd(seen[:n], c.held+c.open+cost-r.n, max(lo+1, r.drainUntil), lo)
@@ -202,46 +212,48 @@ func (t *Table) judgePermits(r *tableRule, k Key, slot, cost, lo int64) (outcome
 	}
 }
 
-func snapshot(a, b []uint64, buf *[2 * MaxExact]uint64) []uint64 {
-	n := 0
-	for _, part := range [2][]uint64{a, b} {
-		for i := range part {
-			buf[n] = load(&part[i])
-			n++
+func equal(words, seen []uint64) bool {
+	for i := range words {
+		if load(&words[i]) != seen[i] {
+			return false
 		}
 	}
-	return buf[:n]
+	return true
 }
 
-// vacantFrom is the reading from which up to k of the words that nobody holds are free.
-func vacantFrom(words []uint64, k, lo int64) int64 {
-	var ends [2 * MaxExact]int64
-	n := 0
-	for _, w := range words {
+// vacantFrom is the reading from which up to k of the words that nobody holds are free. It uses up seen.
+func vacantFrom(seen []uint64, k, lo int64) int64 {
+	ends := seen[:0]
+	for _, w := range seen {
 		if isVacant(w) && until(w) > lo {
-			ends[n] = until(w)
-			n++
+			ends = append(ends, uint64(until(w)))
 		}
 	}
-	slices.Sort(ends[:n])
-	return ends[min(k, int64(n))-1]
+	return kth(ends, min(k, int64(len(ends))))
 }
 
-// kthEnd is when the k-th of the held permits ends; drainEnd where that many are not here but in buckets that drain.
-func (t *Table) kthEnd(words []uint64, k, drainEnd, lo int64) int64 {
-	var ends [2 * MaxExact]int64
-	n := 0
-	for _, w := range words {
+// kthEnd is when the k-th of the held permits ends; drainEnd where that many are not here but in buckets that drain. It uses up
+// seen.
+func (t *Table) kthEnd(seen []uint64, k, drainEnd, lo int64) int64 {
+	ends := seen[:0]
+	for _, w := range seen {
 		if t.standing(w, lo) != free {
-			ends[n] = until(w)
-			n++
+			ends = append(ends, uint64(until(w)))
 		}
 	}
-	slices.Sort(ends[:n])
-	if k > int64(n) {
+	if k > int64(len(ends)) {
 		return drainEnd
 	}
-	return ends[k-1]
+	return kth(ends, k)
+}
+
+// kth is the k-th smallest, from 1.
+func kth(ends []uint64, k int64) int64 {
+	if k == 1 {
+		return int64(slices.Min(ends))
+	}
+	slices.Sort(ends)
+	return int64(ends[k-1])
 }
 
 // claimPermits claims cost words of a rule, or none.
