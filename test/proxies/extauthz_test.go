@@ -199,3 +199,17 @@ func TestExtAuthz_pod(t *testing.T) {
 	}
 	e.wantStats(ok, 1, denied, 1)
 }
+
+// Two lines of one header are two numbers, whichever way Envoy writes them down.
+func TestExtAuthz_headerTwice(t *testing.T) {
+	for _, raw := range []bool{false, true} {
+		e := startEdge(t, "emit_filter_state_stats: true", fmt.Sprintf("emit_filter_state_stats: true\n              encode_raw_headers: %v", raw))
+		login := func(header ...string) int {
+			return request(t, e.client, "POST", e.url+"/login/otp", "x", header...).status
+		}
+		got := []int{login("x-phone", "+6581230001", "x-phone", "+6581230002"), login("x-phone", "+6581230001"), login()}
+		if fmt.Sprint(got) != "[400 200 400]" {
+			t.Errorf("encode_raw_headers %v: %v", raw, got)
+		}
+	}
+}

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	sendgatev1 "github.com/sendgate/sendgate/proto/sendgate/v1"
 	"github.com/sendgate/sendgate/server"
 )
 
@@ -39,8 +40,8 @@ const modules = "/usr/lib/nginx/modules"
 
 func nginx(t *testing.T, dir, config string, ready func() bool) {
 	bin := program(t, "nginx")
-	if script, err := os.ReadFile(root + "examples/njs/sendgate.js"); err == nil {
-		write(t, dir, "sendgate.js", string(script))
+	if _, err := os.Stat(filepath.Join(dir, "sendgate.js")); err != nil {
+		write(t, dir, "sendgate.js", example(t, "examples/njs/sendgate.js"))
 	}
 	run(t, ready, bin, "-p", dir, "-c", write(t, dir, "nginx.conf", config), "-g", "daemon off;")
 }
@@ -87,6 +88,7 @@ func startProxy(t *testing.T, x proxyExample, replace ...string) *asking {
 		}
 		o.HTTP, check = l, l.Addr().String()
 	})
+	p.side.tcp = check
 	listen := "127.0.0.1:" + freePort(t)
 	p.url = "http://" + listen
 	config := example(t, "examples/"+x.name+"/"+x.config, x.listen, listen, "127.0.0.1:8080", p.app.addr)
@@ -165,11 +167,17 @@ func TestForwardAuth_failOpen(t *testing.T) {
 	for _, x := range proxyExamples() {
 		replace := map[string][]string{
 			"nginx":   {"return 503 '{\"title\":\"Service Unavailable\",\"status\":503}\\n';", "proxy_pass http://app;"},
-			"njs":     nil, // its script is written into place by the test below
+			"njs":     {}, // in its script, below
 			"haproxy": {"{ var(txn.rl_status) -m int 0 } or { var(txn.rl_status) -m int ge 500 }", "{ always_false }", "unless { var(txn.rl_status) -m int 200 }", "unless { var(txn.rl_status) -m int 200 } or { var(txn.rl_status) -m int 0 } or { var(txn.rl_status) -m int ge 500 }"},
 		}[x.name]
 		if replace == nil {
 			continue
+		}
+		if x.name == "njs" {
+			x.start = func(t *testing.T, dir, config string, ready func() bool) {
+				write(t, dir, "sendgate.js", example(t, "examples/njs/sendgate.js", `return refuse(r, 503, { 'Retry-After': '1' }, '{"title":"Service Unavailable","status":503}\n');`, "return r.internalRedirect('@app');"))
+				nginx(t, dir, config, ready)
+			}
 		}
 		t.Run(x.name, func(t *testing.T) {
 			p := startProxy(t, x, replace...)
@@ -226,5 +234,37 @@ func TestForwardAuth_asksAgain(t *testing.T) {
 	}
 	if fmt.Sprint(got) != "[200 200 429]" {
 		t.Errorf("%v", got)
+	}
+}
+
+// The real HAProxy asks again when an answer is late. With a key of its own making the send is charged once, without it each time.
+func TestForwardAuth_haproxyAsksAgain(t *testing.T) {
+	for _, keyed := range []bool{true, false} {
+		x := proxyExamples()[3]
+		p := startProxy(t, x)
+		src := example(t, "examples/haproxy/policy.yaml", "limit: 1, window: 60s", "limit: 10, window: 60s")
+		if !keyed {
+			src = edit(t, src, ", idempotency_key: header.x-request-id", "")
+		}
+		p.side.stop()
+		web := p.side.tcp
+		p.side = startSidecar(t, src, filepath.Dir(p.side.grpc), func(o *server.Options) {
+			o.HTTP.Close()
+			l, err := net.Listen("tcp", web)
+			if err != nil {
+				t.Fatal(err)
+			}
+			o.HTTP = l
+		})
+		p.side.store.fault.Store(late)
+		p.ask(x, "+6581230001")
+		p.side.store.fault.Store(sound)
+		v, err := p.side.CheckSend(t.Context(), &sendgatev1.CheckSendRequest{Number: "+6581230001"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if charged := 9 - v.Remaining; keyed != (charged == 1) {
+			t.Errorf("with a key %v: charged %d times", keyed, charged)
+		}
 	}
 }

@@ -175,6 +175,7 @@ const (
 	sound int32 = iota
 	broken
 	hanging
+	late // it takes, and the answer comes when nobody waits for it any more
 )
 
 // breakable is a real store that can be made to fail.
@@ -190,6 +191,10 @@ func (b *breakable) Take(ctx context.Context, now time.Time, charges []limiter.C
 	case hanging:
 		<-ctx.Done()
 		return limiter.Decision{}, ctx.Err()
+	case late:
+		d, err := b.Store.Take(ctx, now, charges)
+		<-ctx.Done()
+		return d, err
 	}
 	return b.Store.Take(ctx, now, charges)
 }
@@ -198,6 +203,7 @@ func (b *breakable) Take(ctx context.Context, now time.Time, charges []limiter.C
 type sidecar struct {
 	sendgatev1.SendGateServiceClient
 	grpc, http string // paths
+	tcp        string // where HTTP is instead, for proxies that know no sockets
 	store      *breakable
 	log        lockedBuffer
 	stop       func()
