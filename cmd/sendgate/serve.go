@@ -117,6 +117,11 @@ func (c *serveCommand) Run(s *streams) error {
 		return err
 	}
 	defer live.Close()
+	known, err := openConsent(ctx, c.Data, secret)
+	if err != nil {
+		return err
+	}
+	defer known.close()
 	asked, err := replies.Open(replies.Options{Path: filepath.Join(c.Data, "replies"), Size: int64(c.RepliesSize), Secret: secret})
 	if err != nil {
 		return err
@@ -145,7 +150,7 @@ func (c *serveCommand) Run(s *streams) error {
 	} else {
 		go clock.Watch(ctx, log, 10*time.Second)
 	}
-	g, err := gate.New(ctx, gate.Options{Policy: p, Store: store, Lists: live, Detect: seen.Engine, Prices: table, Replies: asked, Clock: clock.Now, Secret: secret, Observers: []gate.Observer{server.NewDenialLog(log)}})
+	g, err := gate.New(ctx, gate.Options{Policy: p, Store: store, Lists: live, Consent: known.Ledger, Detect: seen.Engine, Prices: table, Replies: asked, Clock: clock.Now, Secret: secret, Observers: []gate.Observer{server.NewDenialLog(log)}})
 	if err != nil {
 		return err
 	}
@@ -170,7 +175,7 @@ func (c *serveCommand) Run(s *streams) error {
 		return errors.Join(err, closeAll(grpc, http))
 	}
 	srv, err := server.New(server.Options{
-		Identity: book, TLS: tls, OpenToAll: c.InsecureListen, Lists: live, Audit: audit, RateLimits: rateLimits,
+		Identity: book, TLS: tls, OpenToAll: c.InsecureListen, Lists: live, Detect: seen.Engine, Audit: audit, RateLimits: rateLimits,
 		Gate: g, Store: store, Log: log, Version: buildVersion(), GRPC: grpc, HTTP: http, MaxInFlight: c.MaxInFlight, Drain: c.Drain,
 	})
 	if err != nil {
