@@ -152,7 +152,7 @@ func inParallel(n int, f func(i int)) {
 	wg.Wait()
 }
 
-// offset is how far the servers' time is ahead of the readings of callers, in microseconds. The answer that took the least time
+// offset is how far the servers' time is ahead of this machine's, in microseconds. The answer that took the least time
 // tells it best; one that is older than offsetLife tells nothing.
 type offset struct {
 	value atomic.Int64
@@ -165,8 +165,8 @@ const offsetLife = 5 * time.Second
 
 func (o *offset) load() int64 { return o.value.Load() }
 
-// learn is told that a server's time was server when a check came there by the caller's reading own, and how long it was on
-// its way and back.
+// learn is told that a server's time was server when a check came there that was sent at own, and how long it was on its way
+// and back.
 func (o *offset) learn(server, own int64, took time.Duration) {
 	if own == 0 || !o.mu.TryLock() {
 		return

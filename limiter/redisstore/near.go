@@ -29,7 +29,7 @@ type denial struct {
 	tag   [8]byte
 	cost  int64
 	known bool
-	// Of one that is known, by the readings of the caller:
+	// Of one that is known, by Store.here:
 	from, until time.Time
 	remaining   int64
 }
@@ -60,7 +60,7 @@ func (n *near) denies(now time.Time, charges []limiter.Charge) (d limiter.Decisi
 			continue
 		}
 		if wait := k.until.Sub(now); wait > d.RetryAfter {
-			d, ok = limiter.Decision{Binding: i, Remaining: k.remaining, RetryAfter: wait, At: now}, true
+			d, ok = limiter.Decision{Binding: i, Remaining: k.remaining, RetryAfter: wait}, true
 		}
 	}
 	return d, ok

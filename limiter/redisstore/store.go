@@ -33,6 +33,7 @@ type Store struct {
 	keyed  *keyed
 	script *rueidis.Lua
 	near   *near
+	wall   func() time.Time
 
 	client  atomic.Pointer[rueidis.Client] // nil until the first connection
 	cluster atomic.Bool
@@ -64,7 +65,7 @@ func Open(o Options) (*Store, error) {
 	if err := o.complete(); err != nil {
 		return nil, err
 	}
-	s := &Store{o: o, prefix: o.Prefix + version, keyed: newKeyed(o.Secret), script: rueidis.NewLuaScript(source),
+	s := &Store{o: o, prefix: o.Prefix + version, keyed: newKeyed(o.Secret), script: rueidis.NewLuaScript(source), wall: time.Now,
 		abandon: make(chan abandoned, 1024), stopping: make(chan struct{})}
 	if o.Near > 0 {
 		s.near = &near{life: o.Near}
@@ -92,9 +93,25 @@ func (s *Store) connect() error {
 		return err
 	}
 	s.cluster.Store(c.Mode() == rueidis.ClientModeCluster)
+	if s.cluster.Load() {
+		s.askTime(c)
+	}
 	s.client.Store(&c)
 	s.spawn(func() { s.warnOfEviction(c) })
 	return nil
+}
+
+// askTime learns the servers' time before the first check is judged by it.
+func (s *Store) askTime(c rueidis.Client) {
+	for _, node := range c.Nodes() {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		own, sent := s.wall().UnixMicro(), time.Now()
+		t, err := node.Do(ctx, node.B().Time().Build()).AsIntSlice()
+		cancel()
+		if err == nil && len(t) == 2 {
+			s.offset.learn(t[0]*1_000_000+t[1], own, time.Since(sent))
+		}
+	}
 }
 
 // warnOfEviction says so if a server would rather forget who is limited than be full. Where it may not ask it says nothing.
@@ -207,18 +224,27 @@ func (s *Store) clock() byte {
 	return byServer
 }
 
-// reading is now by the clock that the servers judge by, as far as it is known here.
+// reading is now by the clock that the servers judge by, as far as it is known here. What the caller gives counts only where
+// the caller's clock does: it may be a Decision.At, which is of a server's clock already.
 func (s *Store) reading(now time.Time) reading {
 	r := readingOf(now)
 	switch s.clock() {
 	case nearServer:
-		r.own = r.lo
-		r.lo += s.offset.load()
+		r.own = s.wall().UnixMicro()
+		r.lo = r.own + s.offset.load()
 		r.hi = r.lo
 	case byServer:
 		r.hi = r.lo
 	}
 	return r
+}
+
+// here is what near goes by: this machine's clock, unless the caller's counts.
+func (s *Store) here(now time.Time) time.Time {
+	if s.near == nil || s.clock() == byCaller {
+		return now
+	}
+	return s.wall()
 }
 
 // Take implements [limiter.Store].
@@ -229,8 +255,10 @@ func (s *Store) Take(ctx context.Context, now time.Time, charges []limiter.Charg
 	if len(charges) == 0 {
 		return limiter.Decision{Allowed: true, Binding: -1, At: now}, nil
 	}
-	if d, ok := s.near.denies(now, charges); ok {
+	here := s.here(now)
+	if d, ok := s.near.denies(here, charges); ok {
 		s.faults.near.Add(1)
+		d.At = now
 		return d, nil
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, s.o.Timeout, errSlow)
@@ -249,7 +277,7 @@ func (s *Store) Take(ctx context.Context, now time.Time, charges []limiter.Charg
 	}
 	if !a.allowed {
 		d.RetryAfter = time.Duration(max(1, a.wait)) * time.Microsecond
-		s.near.learn(s, now, d, &charges[a.binding])
+		s.near.learn(s, here, d, &charges[a.binding])
 	}
 	return d, nil
 }

@@ -269,7 +269,7 @@ func parseAnswer(b string) (a answer, ok bool) {
 // reading is a time in microseconds, rounded down to judge by and up to hold from.
 type reading struct {
 	lo, hi int64
-	own    int64 // as the caller gave it, of one that was moved to the servers' time
+	own    int64 // by this machine's clock, of one that was moved to the servers' time
 }
 
 func readingOf(t time.Time) reading {
