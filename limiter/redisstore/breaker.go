@@ -81,7 +81,7 @@ func (s *Store) answers(key string) bool {
 	c := *s.client.Load()
 	err := c.Do(ctx, c.B().Set().Key(s.prefix+"{"+s.tagOf(key)+"}~").Value("").Px(time.Second).Build()).Error()
 	e, said := rueidis.IsRedisErr(err)
-	return err == nil || said && !passing(e)
+	return err == nil || said && !passing(e) && !lockedOut(e)
 }
 
 // tagOf is the hash tag of a key.

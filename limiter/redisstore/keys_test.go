@@ -1,6 +1,7 @@
 package redisstore_test
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -128,8 +129,12 @@ func TestPassword(t *testing.T) {
 	c := limiter.Charge{Rule: define(t, s, minute)[0], Key: s.Key([]byte("k")), Cost: 1}
 	take(t, s, time.Now(), c)
 	user("second")
-	write("second")
 	r.do("CLIENT", "KILL", "USER", "gate")
+	eventually(t, "it stops knocking at a closed door", func() bool {
+		_, err := s.Take(t.Context(), time.Now(), []limiter.Charge{c})
+		return errors.As(err, new(*redisstore.UnavailableError)) && s.Faults().Opened > 0
+	})
+	write("second")
 	eventually(t, "works by the new password", func() bool { _, err := s.Take(t.Context(), time.Now(), []limiter.Charge{c}); return err == nil })
 	if peekHeld(t, s, c) < 2 {
 		t.Error("the charge is not there")

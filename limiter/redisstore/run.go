@@ -87,7 +87,7 @@ func (s *Store) run(ctx context.Context, c command, again bool) (string, error) 
 		case said && outOfMemory(re):
 			b.succeeded()
 			return "", errFull
-		case said && !passing(re):
+		case said && !passing(re) && !lockedOut(re):
 			b.succeeded()
 			return "", fmt.Errorf("redisstore: the server refuses: %w", re)
 		case !said && !neverSent(err):
@@ -107,7 +107,7 @@ func (s *Store) run(ctx context.Context, c command, again bool) (string, error) 
 		if ctx.Err() != nil || errors.Is(err, context.DeadlineExceeded) {
 			return "", wrap(&UnavailableError{errSlow})
 		}
-		if !again || try == maxTries || b.refuses() || !sleep(ctx, s.stopping, time.Millisecond<<try) {
+		if !again || said && lockedOut(re) || try == maxTries || b.refuses() || !sleep(ctx, s.stopping, time.Millisecond<<try) {
 			if !said {
 				err = errNoReply
 			}
@@ -146,7 +146,18 @@ func outOfMemory(e *rueidis.RedisError) bool { return strings.HasPrefix(e.Error(
 
 // passing says that the server will be ready again, or another take its place.
 func passing(e *rueidis.RedisError) bool {
-	for _, p := range []string{"LOADING", "READONLY", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "MOVED", "ASK", "BUSY", "NOREPLICAS", "MISCONF", "UNBLOCKED"} {
+	for _, p := range []string{"LOADING", "READONLY", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "MOVED", "ASK", "BUSY", "NOREPLICAS", "MISCONF"} {
+		if strings.HasPrefix(e.Error(), p) {
+			return true
+		}
+	}
+	return false
+}
+
+// lockedOut says that the password or the rights are wrong now. Every connection made anew would be refused, so none are made but
+// to look whether that has changed.
+func lockedOut(e *rueidis.RedisError) bool {
+	for _, p := range []string{"NOAUTH", "WRONGPASS", "NOPERM"} {
 		if strings.HasPrefix(e.Error(), p) {
 			return true
 		}
