@@ -33,7 +33,8 @@ const (
 // needOf is what a gRPC method, or the path of an HTTP request, asks for.
 func needOf(path string) need {
 	switch {
-	case strings.HasPrefix(path, "/"+sendgatev1connect.AdminServiceName+"/"):
+	case strings.HasPrefix(path, "/"+sendgatev1connect.AdminServiceName+"/"),
+		strings.HasPrefix(path, "/"+sendgatev1connect.DetectionServiceName+"/"):
 		return needAdmin
 	case path == "/healthz", path == "/readyz", path == "/metrics",
 		strings.HasPrefix(path, "/grpc.health."), strings.HasPrefix(path, "/grpc.reflection."):

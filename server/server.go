@@ -13,6 +13,7 @@ import (
 	rlsv3 "github.com/envoyproxy/go-control-plane/envoy/service/ratelimit/v3"
 	"google.golang.org/grpc"
 
+	"github.com/sendgate/sendgate/detect"
 	"github.com/sendgate/sendgate/gate"
 	"github.com/sendgate/sendgate/internal/identity"
 	"github.com/sendgate/sendgate/internal/lists"
@@ -42,6 +43,8 @@ type Options struct {
 	Audit io.Writer
 	// RateLimits answers Envoy's rate limit filter. Default: such calls are not implemented.
 	RateLimits *RateLimits
+	// Detect is the gate's, to show to operators. Default none.
+	Detect *detect.Engine
 	// OpenToAll lets callers without an identity in from other machines too, where nobody is asked for one.
 	OpenToAll bool
 	// GRPC and HTTP are where it listens; either may be nil. Serve closes them.
@@ -85,6 +88,10 @@ func New(o Options) (*Server, error) {
 		audit: auditLog{out: o.Audit, log: o.Log}}
 	s.grpc = newGRPC(s.service, o.MaxInFlight, transportOf(o.GRPC, o.TLS))
 	sendgatev1.RegisterAdminServiceServer(s.grpc.server, operators)
+	sendgatev1.RegisterDetectionServiceServer(s.grpc.server, &detection{admin: operators, engine: o.Detect, draining: s.grpc.draining})
+	if o.Detect != nil {
+		s.service.metrics.registry.MustRegister(&detectionState{o.Detect, o.Gate.Now})
+	}
 	if o.RateLimits != nil {
 		limits, err := newRLS(context.Background(), s.service, o.RateLimits)
 		if err != nil {

@@ -12,6 +12,7 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
 
 	sendgatev1 "github.com/sendgate/sendgate/proto/sendgate/v1"
 )
@@ -65,7 +66,7 @@ func (c *checkCommand) request() *sendgatev1.CheckSendRequest {
 	}
 }
 
-func printJSON(w io.Writer, answer *sendgatev1.CheckSendResponse) error {
+func printJSON(w io.Writer, answer proto.Message) error {
 	body, err := protojson.Marshal(answer)
 	if err != nil {
 		return err
@@ -91,6 +92,9 @@ func printAnswer(w io.Writer, answer *sendgatev1.CheckSendResponse) error {
 	}
 	if answer.RetryAfter != nil {
 		line("retry after", "%s", answer.RetryAfter.AsDuration().Round(time.Millisecond))
+	}
+	for _, s := range answer.Signals {
+		line("signal", "%s on %s: %.1f of %.1f", s.Kind, s.Subject, s.Statistic, s.Threshold)
 	}
 	for _, r := range answer.Shadow {
 		line("shadow", "%s would say %s", r.Rule, strings.TrimPrefix(r.Verdict.String(), "VERDICT_"))

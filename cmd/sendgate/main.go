@@ -29,6 +29,7 @@ type cli struct {
 	Replay   replayCommand   `cmd:"" help:"Judge a log of sends as the sidecar would have."`
 	Simulate simulateCommand `cmd:"" help:"Make labelled traffic, as a log or against a running sidecar."`
 	Demo     demoCommand     `cmd:"" help:"See it work: a morning with an attack, in a minute."`
+	Detect   detectCommand   `cmd:"" help:"See what detection of a running sidecar sees, and end blocks."`
 	Policy   policyCommand   `cmd:"" help:"Look at policy files."`
 	Version  versionCommand  `cmd:"" help:"Print the version."`
 }

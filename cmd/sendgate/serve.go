@@ -175,7 +175,7 @@ func (c *serveCommand) Run(s *streams) error {
 		return errors.Join(err, closeAll(grpc, http))
 	}
 	srv, err := server.New(server.Options{
-		Identity: book, TLS: tls, OpenToAll: c.InsecureListen, Lists: live, Audit: audit, RateLimits: rateLimits,
+		Identity: book, TLS: tls, OpenToAll: c.InsecureListen, Lists: live, Detect: seen.Engine, Audit: audit, RateLimits: rateLimits,
 		Gate: g, Store: store, Log: log, Version: buildVersion(), GRPC: grpc, HTTP: http, MaxInFlight: c.MaxInFlight, Drain: c.Drain,
 	})
 	if err != nil {
