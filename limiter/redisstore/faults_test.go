@@ -221,6 +221,37 @@ func TestLostAnswers_givenUp(t *testing.T) {
 	eventually(t, "only the first is held", func() bool { return peekHeldQuietly(s, c) == 1 })
 }
 
+// TestLostAnswers_late: as above, where the check reaches the server only after it was given up over another connection.
+func TestLostAnswers_late(t *testing.T) {
+	r := startServer(t)
+	p := startProxy(t, r.addr)
+	s := open(t, redisstore.Options{Addrs: []string{p.addr()}, Timeout: 30 * time.Millisecond, Near: -1})
+	c := limiter.Charge{Rule: define(t, s, minute)[0], Key: s.Key([]byte("k")), Cost: 1}
+	eventually(t, "the first is admitted", func() bool {
+		d, err := s.Take(t.Context(), time.Now(), []limiter.Charge{c})
+		return err == nil && d.Allowed
+	})
+	eventually(t, "only it is held", func() bool { return peekHeldQuietly(s, c) == 1 })
+	before := s.Faults().GivenUp
+	p.stuck.Store(p.opened.Load())
+	if _, err := s.Take(context.Background(), time.Now(), []limiter.Charge{c}); err == nil {
+		t.Fatal("an answer came through")
+	}
+	eventually(t, "given up over another connection", func() bool { return s.Faults().GivenUp > before })
+	calls := func() string {
+		info, _ := r.do("INFO", "commandstats").ToString()
+		_, v, _ := strings.Cut(info, "cmdstat_evalsha:calls=")
+		v, _, _ = strings.Cut(v, ",")
+		return v
+	}
+	was := calls()
+	p.stuck.Store(0)
+	eventually(t, "it arrives", func() bool { return calls() != was })
+	if held := peekHeld(t, s, c); held != 1 {
+		t.Errorf("%d held, want only the first", held)
+	}
+}
+
 func peekHeldQuietly(s limiter.Store, c limiter.Charge) int64 {
 	u, err := s.Peek(context.Background(), time.Now(), c)
 	if err != nil {

@@ -1,7 +1,6 @@
 package redisstore_test
 
 import (
-	"io"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -21,6 +20,8 @@ type proxy struct {
 	rate     atomic.Int64 // bytes a second, each way; 0 is any
 	hole     atomic.Bool  // nothing comes through, and nobody is told
 	deafness atomic.Int64 // so many answers are lost: their connection is reset when they come
+	opened   atomic.Int64 // connections so far
+	stuck    atomic.Int64 // what the first so many of them say is kept back; a chunk of it comes through later
 }
 
 func startProxy(t testing.TB, target string) *proxy {
@@ -45,8 +46,9 @@ func startProxy(t testing.TB, target string) *proxy {
 			p.mu.Lock()
 			p.conns[c], p.conns[s] = true, true
 			p.mu.Unlock()
-			go p.pipe(c, s, false)
-			go p.pipe(s, c, true)
+			n := p.opened.Add(1)
+			go p.pipe(n, c, s, false)
+			go p.pipe(n, s, c, true)
 		}
 	}()
 	return p
@@ -55,7 +57,7 @@ func startProxy(t testing.TB, target string) *proxy {
 func (p *proxy) addr() string { return p.listener.Addr().String() }
 
 // pipe copies what a connection says to another, as badly as it is told to.
-func (p *proxy) pipe(from, to net.Conn, answers bool) {
+func (p *proxy) pipe(number int64, from, to net.Conn, answers bool) {
 	defer func() {
 		abort(from)
 		abort(to)
@@ -74,6 +76,14 @@ func (p *proxy) pipe(from, to net.Conn, answers bool) {
 			for p.hole.Load() {
 				time.Sleep(time.Millisecond)
 			}
+			if stuck := !answers && number <= p.stuck.Load(); stuck {
+				for number <= p.stuck.Load() {
+					time.Sleep(time.Millisecond)
+				}
+				_, _ = to.Write(b[:n])
+				time.Sleep(50 * time.Millisecond) // a reset at once would take it back
+				return
+			}
 			if answers && p.deafness.Load() > 0 && p.deafness.Add(-1) >= 0 {
 				return
 			}
@@ -82,9 +92,6 @@ func (p *proxy) pipe(from, to net.Conn, answers bool) {
 			}
 		}
 		if err != nil {
-			if err != io.EOF {
-				return
-			}
 			return
 		}
 	}

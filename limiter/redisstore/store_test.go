@@ -37,3 +37,23 @@ func TestStore(t *testing.T) {
 		Steps: 0.02,
 	}.Run(t)
 }
+
+// TestFormats: units that no longer fit a byte are kept as well, in one bucket and in several.
+func TestFormats(t *testing.T) {
+	r := startServer(t)
+	s := open(t, byReadings(r.addr))
+	c := limiter.Charge{Rule: define(t, s, limiter.Limit{Name: "r", Group: "g", N: 1000, Window: time.Hour})[0], Cost: 1}
+	for _, step := range []time.Duration{0, time.Minute + 10*time.Second} {
+		c.Key = s.Key([]byte(step.String()))
+		now, held := time.Now(), int64(0)
+		for _, cost := range []int64{1, 253, 1, 1, 1, 255, 488} {
+			c.Cost = cost
+			take(t, s, now, c)
+			held += cost
+			if u, err := s.Peek(t.Context(), now, c); err != nil || u.Held != held {
+				t.Fatalf("%v apart: %d held, want %d: %v", step, u.Held, held, err)
+			}
+			now = now.Add(step)
+		}
+	}
+}
