@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -52,6 +53,7 @@ func Open(ctx context.Context, o Options) (*Ledger, error) {
 		return nil, err
 	}
 	l := &Ledger{store: o.Store, sealers: sealers}
+	l.events.Store(rand.Uint32N(1 << 31)) // not where the process before began: platforms tell times in whole seconds
 	if err := l.SetRules(o.Rules); err != nil {
 		return nil, err
 	}

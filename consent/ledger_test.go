@@ -287,6 +287,19 @@ func TestScopes_withoutAccounts(t *testing.T) {
 	}
 }
 
+// Platforms do not keep the order of messages.
+func TestOptIn_overtakenByStop(t *testing.T) {
+	l := ledger(t, new(consent.Memory), consent.Rules{Voice: voice(t, keyword.Options{})})
+	n := number(t, "+14155550123")
+	hear(t, l, n, noon.Add(time.Second), shop, "STOP")
+	if h := hear(t, l, n, noon, shop, "START"); h.Changed || !h.Out || h.Reply != "" {
+		t.Errorf("an older START lifted a newer STOP: %+v", h)
+	}
+	if h := hear(t, l, n, noon.Add(time.Second), shop, "START"); !h.Changed || h.Out {
+		t.Errorf("START in the same second: %+v", h)
+	}
+}
+
 func TestOptOut_byHandStaysUntilAHandLiftsIt(t *testing.T) {
 	l := ledger(t, new(consent.Memory), consent.Rules{Voice: voice(t, keyword.Options{})})
 	n := number(t, "+14155550123")

@@ -82,7 +82,8 @@ func (l *Ledger) has(t *table, p person, id scopeID) bool {
 }
 
 // OptIn lifts every opt-out that keeps the sender of r from writing to a number, and makes consent that the account has fresh again. What
-// was put there by hand is only lifted where r.Source is SourceHand. Changed says that something was lifted; out that the
+// was put there by hand is only lifted where r.Source is SourceHand, and nothing that is
+// younger than r.At. Changed says that something was lifted; out that the
 // number is still out, by hand or of every account.
 func (l *Ledger) OptIn(ctx context.Context, n phone.Number, r Record) (changed, out bool, err error) {
 	r.Event = Resumed
@@ -106,6 +107,8 @@ func (l *Ledger) OptIn(ctx context.Context, n phone.Number, r Record) (changed, 
 		case !where.covers(of):
 		case r.Source != SourceHand && (value[8]&flagHand != 0 || where.Account == "" && of.Account != ""):
 			out = true
+		case sinceOf(value).After(r.At):
+			out = true // a START that a later STOP overtook on its way
 		default:
 			changes = append(changes, Change{Kind: KindOptOut, Key: where.append(p.append(nil))})
 			lifted = append(lifted, l.scopes.id(where))
