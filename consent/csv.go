@@ -93,10 +93,10 @@ func (l *Ledger) readRows(now time.Time, from io.Reader) ([]row, error) {
 		if err == io.EOF {
 			return rows, nil
 		}
-		line, _ := in.FieldPos(0)
 		if err != nil { // what csv says has no content, only places
 			return nil, fmt.Errorf("consent: import: %w", err)
 		}
+		line, _ := in.FieldPos(0)
 		field := func(name string) string {
 			if i, ok := column[name]; ok {
 				return strings.TrimSpace(fields[i])
