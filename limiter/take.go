@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 	"time"
 )
@@ -107,8 +108,9 @@ func (t *Table) take(now time.Time, at reading, charges []Charge) (Decision, err
 			t.undo(&l, 0, at.lo)
 			at, decided = exactly(from), time.UnixMicro(from)
 		case gone, passes:
-			// A slot changed hands, or what made a claim fail is no more: others made progress.
+			// A slot changes hands, or what made a claim fail is no more: others make progress, if they are let.
 			t.undo(&l, 0, at.lo)
+			runtime.Gosched()
 		}
 	}
 }
