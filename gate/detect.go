@@ -183,7 +183,10 @@ func (g *Gate) setDetectPolicy(p *policy.Policy) error {
 
 // detectPolicy is what the engine needs of a policy.
 func detectPolicy(p *policy.Policy) detect.Policy {
-	d := detect.Policy{Level: detectLevel(p.Detect.Level), Kinds: detectKinds(p.Detect.Detectors)}
+	d := detect.Policy{Level: detectLevel(p.Detect.Level), Kinds: detectKinds(p.Detect.Detectors), DenyCap: p.Detect.DenyAtMost}
+	for _, e := range p.Detect.Expected {
+		d.Expected = append(d.Expected, detect.Expected{Country: detect.CountryOf(e.Country), Sessions: float64(e.Sessions), From: e.From.UnixNano(), Until: e.Until.UnixNano()})
+	}
 	for name, a := range p.Accounts {
 		account := nameHash(name)
 		if a.Detect.Level != p.Detect.Level {

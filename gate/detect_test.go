@@ -155,20 +155,6 @@ func TestDetect_policy(t *testing.T) {
 	}
 }
 
-func TestDetect_blocksAreChecked(t *testing.T) {
-	p, err := policy.Parse("test.yaml", []byte("version: 1\n"+noLimits+"detect: {ait_range: {block: {first: 1s, max: 2s}}}"))
-	if err != nil {
-		t.Skip("the policy refuses it first:", err)
-	}
-	g := newGuarded(t, noLimits)
-	if err := g.SetPolicy(t.Context(), p); err == nil {
-		t.Error("a block of a second is taken")
-	}
-	if g.ask(t, gate.Request{Number: "+6581234567", ClientAddress: "192.0.2.1"}).Kind != gate.Allow {
-		t.Error("the old policy is not in force any more")
-	}
-}
-
 // The stricter answers; between equals the attack is named; a fault is told the limit's wait.
 func TestDetect_besideLimits(t *testing.T) {
 	limits := "limits: [{name: one, by: [number], limit: 1, window: 24h}, {name: soft, by: [client], limit: 1, window: 24h, on_limit: challenge}]\n"

@@ -22,7 +22,7 @@ func policyFields(p *Policy) []field {
 		})), "", "Limits of sends whose user passed a challenge. They stand in for every limit with on_limit: challenge, and for those of their name; a send that meets one of them is denied. Left out, where something challenges: 5 per 30m by number and 10 per 10m by client."},
 		{"delays", delays(&p.Delays), "", "Waits between the sends of one purpose that grow with each."},
 		{"spend", spends(&p.Spend), "", "Budgets of money per key in any window."},
-		{"detect", object(detectFields(&p.Detect)), "{}", "What looks like abuse, and what is done about it."},
+		{"detect", object(append(detectFields(&p.Detect), detectionFields(&p.Detect)...)), "{}", "What looks like abuse, and what is done about it."},
 		{"lists", object(listsFields(&p.Lists)), "", "Numbers, ranges, prefixes, countries and addresses that are always or never sent to. Lists that change belong to the admin API."},
 		{"numbers", object(numbersFields(&p.Numbers)), "{}", "Which numbers are sent to at all."},
 		{"otp", object(otpFields(p)), "{}", "The life of a one-time password."},

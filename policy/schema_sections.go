@@ -78,6 +78,13 @@ func spendFields(s *Spend) []field {
 	}
 }
 
+// Bounds of how long a signal stops its subject: shorter would let an attack through between two looks, longer would forget who has
+// moved in.
+const (
+	shortestBlock = 5 * time.Minute
+	longestBlock  = 12 * time.Hour
+)
+
 func detectFields(t *Detect) []field {
 	out := []field{
 		{"level", choice(&t.Level, LevelOff, LevelObserve, LevelBasic, LevelStandard, LevelMax), "standard", "How eager detection is. observe sees and reports, and acts on nothing."},
@@ -102,14 +109,48 @@ func detectFields(t *Detect) []field {
 	return out
 }
 
+// detectionFields are those of the whole policy: what they are about is shared by accounts.
+func detectionFields(t *Detect) []field {
+	return []field{
+		{"deny_at_most", percent(&t.DenyAtMost, 0.001, 1), "5%", "The largest share of a country's honest traffic that detection may be estimated to deny. Beyond it, it asks for challenges instead, and alerts. 100% turns this off."},
+		{"expected", expectations(&t.Expected), "", "Volumes that are announced, such as a launch, so that their numbers are no anomaly while they stay below twice what was announced."},
+	}
+}
+
+func expectations(dst *[]Expected) value {
+	return value{kind: "list of volumes", item: "[]", fields: expectedFields(new(Expected)), read: func(d *decoder, n *yaml.Node, path string) {
+		if !d.plain(n, path, yaml.SequenceNode, "a list of volumes, such as [{country: KE, sessions: 5000, from: 2026-03-02T06:00:00Z, until: 2026-03-04T06:00:00Z}]") {
+			return
+		}
+		for i, item := range n.Content {
+			var e Expected
+			at := element(path, i)
+			d.object(item, at, expectedFields(&e), false)
+			if !e.From.IsZero() && !e.Until.IsZero() && !e.Until.After(e.From) {
+				d.bad(item, at, "until is not after from: write when it ends, after it begins")
+			}
+			*dst = append(*dst, e)
+		}
+	}}
+}
+
+func expectedFields(e *Expected) []field {
+	return []field{
+		{"country", country(&e.Country), required, "The country of the numbers, ISO 3166-1 alpha-2."},
+		{"sessions", integer(&e.Sessions, 1, 1_000_000_000), required, "How many new users are expected, each with one code or several."},
+		{"from", timestamp(&e.From), required, "When it begins."},
+		{"until", timestamp(&e.Until), required, "When it ends."},
+	}
+}
+
 func detectorFields(r *Detector) []field {
 	return []field{
 		{"mode", choice(&r.Mode, Enforce, Shadow, Off), "", "shadow reports what it would have done. Left out: what the level says."},
 		{"on_signal", choice(&r.OnSignal, Deny, Challenge), "", "The verdict for what it suspects. Left out: deny for narrow scopes, challenge for broad ones."},
 		{"block", object([]field{
-			{"first", duration(&r.Block.First, time.Second, limiter.MaxWindow), "5m", "How long a subject is stopped at first."},
-			{"factor", factor(&r.Block.Factor, 1, 100), "2", "How much longer each next block is."},
-			{"max", duration(&r.Block.Max, time.Second, limiter.MaxWindow), "12h", "The longest block. Not shorter than first."},
+			{"first", duration(&r.Block.First, shortestBlock, longestBlock), "5m", "How long a subject is stopped at first."},
+			{"factor", factor(&r.Block.Factor, 1, 10), "2", "How much longer each next block is."},
+			{"max", duration(&r.Block.Max, shortestBlock, longestBlock), "12h", "The longest block. Not shorter than first."},
 		}), "{}", "How long the subject of a signal is stopped."},
 	}
 }

@@ -74,6 +74,18 @@ type Detect struct {
 	Level Level
 	// Detectors has all of [Detectors].
 	Detectors map[string]Detector
+	// DenyAtMost is the largest share of honest traffic of a country that detection may be estimated to deny before it asks for
+	// challenges instead, above 0 to 1. It is that of the whole policy, as is Expected.
+	DenyAtMost float64
+	// Expected are volumes that were announced, such as a launch.
+	Expected []Expected `json:",omitempty"`
+}
+
+// Expected says that so many sessions of new users from a country, between two times, are no anomaly.
+type Expected struct {
+	Country     string
+	Sessions    int64
+	From, Until time.Time
 }
 
 // Detector says what one detector does.

@@ -91,6 +91,17 @@ func duration(dst *time.Duration, low, high time.Duration) value {
 	})
 }
 
+func timestamp(dst *time.Time) value {
+	return scalar("time", "RFC 3339, such as 2026-03-02T06:00:00Z", func(text string, _ bool) error {
+		t, err := time.Parse(time.RFC3339, text)
+		if err != nil {
+			return fmt.Errorf("%s is not a time: write one like 2026-03-02T06:00:00Z", quote(text))
+		}
+		*dst = t.UTC()
+		return nil
+	})
+}
+
 // parseDuration reads Go's durations and, before them, days of 24 hours: 60s, 1h30m, 7d, 1d12h.
 func parseDuration(text string) (time.Duration, error) {
 	if decimalPattern.MatchString(text) {
