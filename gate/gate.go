@@ -167,6 +167,7 @@ type scratch struct {
 	one         [1]limiter.Charge
 	ticket      checkID
 	id          []byte
+	readBy      *rules // that have brought the request to its one spelling already; nil for none
 	body        []byte // a question, then its answer, for idempotency
 }
 
@@ -215,9 +216,12 @@ func (g *Gate) decideBy(ctx context.Context, r *rules, req *Request, s *scratch)
 		return err // nobody waits for the answer: charge nothing
 	}
 	send, v := &s.event.Send, &s.event.Verdict
-	if err := r.canonical(req, send); err != nil {
-		return err
+	if s.readBy != r {
+		if err := r.canonical(req, send); err != nil {
+			return err
+		}
 	}
+	s.readBy = nil
 	s.event.Cost, s.sender = req.Cost, req.Sender
 	s.forget()
 	*v = Verdict{At: g.clock(), PolicyVersion: r.policy.Version}

@@ -3,7 +3,6 @@ package gate
 import (
 	"cmp"
 	"context"
-	"encoding/base64"
 	"encoding/binary"
 	"errors"
 	"maps"
@@ -36,11 +35,13 @@ func (g *Gate) once(ctx context.Context, what asked, req *Request, checkID strin
 	if req.IdempotencyKey == "" || g.replies == nil {
 		return answer()
 	}
-	var send policy.Send
-	question, err := g.question(what, req, checkID, &send, s)
+	r := g.rules.Load()
+	send := &s.event.Send
+	question, err := g.question(r, what, req, checkID, send, s)
 	if err != nil {
 		return err
 	}
+	s.readBy = r
 	call, err := g.begin(ctx, question, s)
 	if err != nil {
 		return err
@@ -51,7 +52,7 @@ func (g *Gate) once(ctx context.Context, what asked, req *Request, checkID strin
 		return errKeyReused()
 	case replies.Done:
 		if v, ok := readVerdict(call.Reply); ok {
-			s.event = Event{Send: send, Cost: req.Cost, Verdict: v}
+			s.event = Event{Send: *send, Cost: req.Cost, Verdict: v}
 			s.event.Verdict.Replayed = true
 			return nil
 		}
@@ -63,8 +64,8 @@ func (g *Gate) once(ctx context.Context, what asked, req *Request, checkID strin
 }
 
 // question reads a request into send and says what must be the same when its key is used again.
-func (g *Gate) question(what asked, req *Request, checkID string, send *policy.Send, s *scratch) (replies.Question, error) {
-	if err := g.rules.Load().canonical(req, send); err != nil {
+func (g *Gate) question(r *rules, what asked, req *Request, checkID string, send *policy.Send, s *scratch) (replies.Question, error) {
+	if err := r.canonical(req, send); err != nil {
 		return replies.Question{}, err
 	}
 	s.body = appendQuestion(s.body[:0], what, req, checkID, send)
@@ -93,17 +94,26 @@ func appendQuestion(b []byte, what asked, req *Request, checkID string, send *po
 	b = append(b, byte(what))
 	b = binary.BigEndian.AppendUint64(b, send.Number.Digits())
 	b = binary.BigEndian.AppendUint64(b, uint64(req.Cost))
-	passed := byte(0)
+	flags := byte(0)
 	if send.ChallengePassed {
-		passed = 1
+		flags = 1
 	}
-	b = append(b, passed)
-	addr, _ := send.Client.MarshalBinary() // never fails
-	for _, part := range [...]string{string(addr), send.Account, send.Subaccount, send.Endpoint, send.Channel, send.Purpose, req.Sender, checkID} {
+	if send.Client.Is4() {
+		flags |= 2
+	}
+	if send.Client.IsValid() {
+		addr := send.Client.As16()
+		b = append(append(b, flags|4), addr[:]...)
+	} else {
+		b = append(b, flags)
+	}
+	for _, part := range [...]string{send.Account, send.Subaccount, send.Endpoint, send.Channel, send.Purpose, req.Sender, checkID} {
 		b = appendText(b, part)
 	}
-	for _, k := range slices.Sorted(maps.Keys(req.Attributes)) {
-		b = appendText(appendText(b, k), req.Attributes[k])
+	if len(req.Attributes) > 0 {
+		for _, k := range slices.Sorted(maps.Keys(req.Attributes)) {
+			b = appendText(appendText(b, k), req.Attributes[k])
+		}
 	}
 	return b
 }
@@ -131,11 +141,7 @@ func appendVerdict(b []byte, v *Verdict) []byte {
 		b = binary.AppendVarint(b, n)
 	}
 	b = appendText(b, v.PolicyVersion)
-	raw, err := base64.RawURLEncoding.DecodeString(v.CheckID)
-	if err != nil {
-		raw = nil // there is none
-	}
-	b = appendText(b, string(raw))
+	b = appendText(b, v.CheckID)
 	b = binary.AppendUvarint(b, uint64(len(v.Skipped)))
 	for _, name := range v.Skipped {
 		b = appendText(b, name)
@@ -169,7 +175,7 @@ func readVerdict(b []byte) (Verdict, bool) {
 	v.RetryAfter, v.Remaining, v.Limit = time.Duration(in.varint()), in.varint(), in.varint()
 	v.Window, v.At = time.Duration(in.varint()), time.Unix(0, in.varint())
 	v.PolicyVersion = in.text()
-	v.CheckID = base64.RawURLEncoding.EncodeToString([]byte(in.text()))
+	v.CheckID = in.text()
 	for n := in.uvarint(); n > 0 && in.err == nil; n-- {
 		v.Skipped = append(v.Skipped, in.text())
 	}

@@ -36,7 +36,7 @@ func (g *Gate) beginAll(ctx context.Context, reqs []*Request, answers []Answer, 
 			continue
 		}
 		var send policy.Send
-		q, err := g.question(askedSend, req, "", &send, s)
+		q, err := g.question(g.rules.Load(), askedSend, req, "", &send, s)
 		if err != nil {
 			fail(i, err)
 			continue

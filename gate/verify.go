@@ -107,7 +107,7 @@ func (g *Gate) verify(ctx context.Context, r *rules, ask *Request, c *checkID, s
 	}
 	send, v := &s.event.Send, &s.event.Verdict
 	s.forget()
-	s.event = Event{Cost: 1}
+	s.readBy, s.event = nil, Event{Cost: 1}
 	if err := r.canonical(ask, send); err != nil {
 		return err
 	}

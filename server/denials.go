@@ -24,6 +24,11 @@ func NewDenialLog(log *slog.Logger) *DenialLog { return &DenialLog{log: log} }
 // Checked is called by the gate, from one goroutine.
 func (d *DenialLog) Checked(e *gate.Event) {
 	v := &e.Verdict
+	for _, w := range e.Warned {
+		if w.First {
+			d.log.Warn("a budget is spent as far as its warn_at", "rule", w.Rule, "spent_millionths", w.Spent, "budget_millionths", w.Budget)
+		}
+	}
 	if v.Kind == gate.Allow {
 		return
 	}

@@ -142,14 +142,12 @@ func (t *Table) keySum(account, key string) Sum {
 	return t.sum('k', append(append(b, account...), key...))
 }
 
+// sum hashes the secret and the data in one go. Of the 256 bits half are kept, so that nobody can go on from a hash he knows.
 func (t *Table) sum(of byte, data []byte) Sum {
-	inner := sha256.Sum256(data)
-	var b [2*sha256.Size + 1]byte
-	copy(b[:], t.secret[:])
-	copy(b[sha256.Size:], inner[:])
-	b[2*sha256.Size] = of
-	outer := sha256.Sum256(b[:])
-	return Sum(outer[:16])
+	var room [512]byte // so that most are hashed without an allocation
+	b := append(append(room[:0], t.secret[:]...), of)
+	whole := sha256.Sum256(append(b, data...))
+	return Sum(whole[:16])
 }
 
 // home returns the region of a key and the two sets it may lie in.
