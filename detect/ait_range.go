@@ -82,11 +82,15 @@ func (o *observation) compose(c *rangeCell, k *keep, h uint64, i int, familiar, 
 	}
 	suspected, confirmed := c.composed()
 	suspected = suspected || !o.expected && float64(c.compose) >= thresholdOnly
-	if o.s.Silent || !confirmed && (c.until != never || !suspected) {
+	if !confirmed && (c.until != never || !suspected) {
 		return
 	}
 	scope := ScopeRange2 + Scope(i)
 	sig := o.e.signal(c.rangeKind(scope), subject(scope, o.s.Number, o.s.Country, o.net), &c.evidence, float64(c.compose), threshold, expected)
+	if o.s.Silent { // told, and nothing is done
+		o.advise(Challenge, sig, never, false)
+		return
+	}
 	o.e.trip(&c.evidence, k, h, o.now, sig, confirmed)
 	if c.until != never {
 		o.adviseRange(&c.evidence, scope, familiar, false)
