@@ -38,15 +38,16 @@ func (l *Ledger) Hear(ctx context.Context, in Inbound) (Heard, error) {
 	rules := l.rules.Load()
 	voice := rules.voice(in.Scope)
 	var h Heard
-	source, words := SourceKeyword, in.Text
+	source := SourceKeyword
 	if in.Postback != "" {
-		source, words = SourceButton, in.Postback
+		source = SourceButton
 		h.Match = voice.Book.Postback(in.Postback)
 	} else {
 		h.Match = voice.Book.Match(in.Text)
 	}
 	// Only the keyword is kept of what was written: the rest may name people.
-	if words = h.Word; words == "" {
+	words := h.Word
+	if words == "" {
 		words = h.Action.String()
 	}
 	r := Record{At: in.At, Account: in.Scope.Account, Sender: in.Scope.Sender, Source: source, Text: words, Reference: in.Reference}

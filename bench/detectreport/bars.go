@@ -7,9 +7,6 @@ import (
 	"slices"
 )
 
-// class is a kind of attack as the bars have them.
-type class string
-
 // bar is one promise: what is measured must reach it.
 type bar struct {
 	name     string

@@ -181,6 +181,7 @@ func (c *serveCommand) Run(s *streams) error {
 	if err != nil {
 		return err
 	}
+	go known.sweep(ctx, clock.Now, log)
 	go refuseReload(ctx, log)
 	c.announce(log, p, store.Stats(), grpc, http)
 	c.identityFlags.announce(log, book, tls, grpc, http)

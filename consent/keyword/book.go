@@ -117,7 +117,7 @@ func NewBook(o Options) (*Book, error) {
 	}
 	for _, text := range o.Programs {
 		for _, w := range fold(text) {
-			b.follow[w], b.courtesy[w] = true, b.courtesy[w]
+			b.follow[w] = true
 		}
 	}
 	for text, action := range o.Postbacks {
