@@ -221,6 +221,13 @@ func dirOf(path string) string {
 }
 
 func allocate(f *os.File, size int64) error {
+	// Asked first: fallocate would fill the disk, to everybody's harm, before it says that there is not enough.
+	var disk unix.Statfs_t
+	var st unix.Stat_t
+	if unix.Fstatfs(int(f.Fd()), &disk) == nil && unix.Fstat(int(f.Fd()), &st) == nil &&
+		size-st.Blocks*512 > int64(disk.Bavail)*disk.Bsize {
+		return fmt.Errorf("allocate %d bytes for %s: %w: free some space or ask for a smaller table", size, f.Name(), unix.ENOSPC)
+	}
 	if err := unix.Fallocate(int(f.Fd()), 0, 0, size); err != nil {
 		return fmt.Errorf("allocate %d bytes for %s: %w: free some space or ask for a smaller table", size, f.Name(), err)
 	}
