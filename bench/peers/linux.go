@@ -16,3 +16,6 @@ func cpuTime() time.Duration {
 	must(unix.Getrusage(unix.RUSAGE_SELF, &u))
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
+
+// noHugePages denies this process huge pages, whatever it asks for.
+func noHugePages() { must(unix.Prctl(unix.PR_SET_THP_DISABLE, 1, 0, 0, 0)) }

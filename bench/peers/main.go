@@ -65,6 +65,7 @@ func run(rounds int, only, out string) error {
 	}
 	var report strings.Builder
 	fmt.Fprintf(&report, "# The limiter beside others\n\n%s\n\nMade by `go run .` in `bench/peers`; medians of %d rounds in which they take turns.\n", machine(), rounds)
+	fmt.Println(report.String())
 	for _, s := range allScenarios() {
 		if !match.MatchString(s.name) {
 			continue
@@ -152,15 +153,16 @@ func (t *turns) take() (values, error) {
 func (t *turns) answer() (values, error) {
 	v := values{}
 	for t.out.Scan() {
-		name, number, found := strings.Cut(t.out.Text(), "=")
-		if !found {
+		line := t.out.Text()
+		at := strings.LastIndexByte(line, '=')
+		if at < 0 {
 			return v, nil
 		}
-		x, err := strconv.ParseFloat(number, 64)
+		x, err := strconv.ParseFloat(line[at+1:], 64)
 		if err != nil {
 			return nil, err
 		}
-		v[name] = x
+		v[line[:at]] = x
 	}
 	return nil, fmt.Errorf("the process ended: %v", t.out.Err())
 }
