@@ -358,7 +358,7 @@ func TestPlan_isTheNaiveMatcher(t *testing.T) {
 
 func TestPlan_sharesOneKeyInAGroup(t *testing.T) {
 	var plan policy.Plan
-	s := policy.Send{Number: number(t, 1), Client: netip.MustParseAddr("192.0.2.1")}
+	s := policy.Send{Number: number(t, 1), Client: netip.MustParseAddr("192.0.2.1"), Purpose: "otp"}
 	policy.Default().Plan(&s, &plan)
 	if len(plan.Enforced) != 5 || plan.Keys() != 3 {
 		t.Errorf("got %d limits with %d keys, want 5 with 3: number, client, account", len(plan.Enforced), plan.Keys())
