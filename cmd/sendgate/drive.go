@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/netip"
 	"strings"
 	"sync"
@@ -59,7 +60,7 @@ const driversInFlight = 256
 
 // newDriver connects. The numbers of made-up traffic belong to people: it stays on this machine.
 func newDriver(addr string, speedup, rate float64) (*driver, error) {
-	if host, _, _ := strings.Cut(strings.TrimPrefix(addr, "["), "]"); !strings.HasPrefix(addr, "unix:") && !onThisMachine(addr, host) {
+	if !onThisMachine(addr) {
 		return nil, fmt.Errorf("--addr %s: only a sidecar on this machine can be driven: write 127.0.0.1:PORT, [::1]:PORT or unix:/path", addr)
 	}
 	if !(speedup > 0) || rate < 0 {
@@ -73,15 +74,16 @@ func newDriver(addr string, speedup, rate float64) (*driver, error) {
 		room: make(chan struct{}, driversInFlight), sent: make(map[string]*sent)}, nil
 }
 
-func onThisMachine(addr, host string) bool {
-	if name, _, ok := strings.Cut(addr, ":"); ok && name != "" {
-		host = name
-	}
-	if host == "localhost" {
+func onThisMachine(addr string) bool {
+	if strings.HasPrefix(addr, "unix:") {
 		return true
 	}
-	ip, err := netip.ParseAddr(strings.TrimPrefix(host, "["))
-	return err == nil && ip.IsLoopback()
+	host, _, err := net.SplitHostPort(addr)
+	if err != nil {
+		return false
+	}
+	ip, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && ip.IsLoopback()
 }
 
 func (d *driver) close() error { return d.conn.Close() }
@@ -224,7 +226,6 @@ type tally struct {
 type row struct {
 	sends, allowed, challenged, denied int
 	saved, spent                       float64 // USD
-	reasons                            map[string]int
 }
 
 func (t *tally) add(e *traffic.Event, v *sendgatev1.CheckSendResponse) {
@@ -235,7 +236,7 @@ func (t *tally) add(e *traffic.Event, v *sendgatev1.CheckSendResponse) {
 	}
 	r := t.rows[e.Label]
 	if r == nil {
-		r = &row{reasons: make(map[string]int)}
+		r = new(row)
 		t.rows[e.Label] = r
 		t.labels = append(t.labels, e.Label)
 	}
@@ -252,7 +253,6 @@ func (t *tally) add(e *traffic.Event, v *sendgatev1.CheckSendResponse) {
 		r.denied++
 	}
 	r.saved += price
-	r.reasons[v.Reason]++
 }
 
 // print writes the tally as a table.
