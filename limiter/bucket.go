@@ -7,7 +7,7 @@ import (
 
 // A limit above MaxExact has a wide slot of its own. Time is cut into buckets of width W/58 or a little more, and a check in
 // bucket h is admitted if the buckets h-nb to h, which cover more than any window that ends in h, hold at most N with it. So it
-// may refuse what is up to one width older than W (less than 2% of W for windows from 10ms), and never admits one too many.
+// may refuse what is up to one width older than W (less than 2% of W for windows from 21ms, up to 3.5% at 1ms), and never admits one too many.
 //
 //	word 1      announced: amounts of checks that are not decided yet (bit 63 taken away; 4 bits generation; 16 bits change
 //	            counter; 43 bits amount)

@@ -17,7 +17,7 @@ const (
 	// MaxExact is the largest N that is kept permit by permit. Above it a rule is counted in [Buckets] buckets and may
 	// refuse up to Window/Buckets early, never late.
 	MaxExact = 62
-	// Buckets is into how many parts, at least, the window of a rule above MaxExact is cut (windows from 10ms).
+	// Buckets is into how many parts, at least, the window of a rule above MaxExact is cut (windows from 21ms; up to 3.5% of a window of 1ms).
 	Buckets = 50
 )
 
