@@ -11,12 +11,15 @@ import (
 	"time"
 )
 
-// Listen opens host:port or unix:/path. A unix socket is made with mode 0660; a socket file that was left behind is
+// Listen opens host:port or unix:/path, or takes over systemd:NAME, a socket of that name from a systemd socket unit. A unix socket is made with mode 0660; a socket file that was left behind is
 // replaced, but only if nobody answers on it and only if it is a socket.
 func Listen(addr string) (net.Listener, error) { return ListenMode(addr, 0o660) }
 
 // ListenMode is Listen with another mode for a unix socket. Who may write to it may connect.
 func ListenMode(addr string, mode fs.FileMode) (net.Listener, error) {
+	if name, ok := strings.CutPrefix(addr, "systemd:"); ok {
+		return activated(name)
+	}
 	path, unix := strings.CutPrefix(addr, "unix:")
 	if !unix {
 		if _, _, err := net.SplitHostPort(addr); err != nil {

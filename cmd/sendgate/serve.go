@@ -27,8 +27,8 @@ type serveCommand struct {
 	Config string `help:"YAML file with these flags' names as keys." placeholder:"FILE" env:"SENDGATE_CONFIG"`
 
 	Policy      string        `help:"Policy file. Default: the built-in policy (sendgate policy default)." placeholder:"FILE" env:"SENDGATE_POLICY"`
-	GRPC        string        `name:"grpc" help:"Where gRPC listens: host:port or unix:/path (${default})." placeholder:"ADDR" default:"127.0.0.1:7070" env:"SENDGATE_GRPC"`
-	HTTP        string        `name:"http" help:"Where HTTP/JSON, probes and metrics listen: host:port, unix:/path or off (${default})." placeholder:"ADDR" default:"127.0.0.1:7071" env:"SENDGATE_HTTP"`
+	GRPC        string        `name:"grpc" help:"Where gRPC listens: host:port, unix:/path or systemd:NAME, a socket of a systemd unit (${default})." placeholder:"ADDR" default:"127.0.0.1:7070" env:"SENDGATE_GRPC"`
+	HTTP        string        `name:"http" help:"Where HTTP/JSON, probes and metrics listen: host:port, unix:/path, systemd:NAME or off (${default})." placeholder:"ADDR" default:"127.0.0.1:7071" env:"SENDGATE_HTTP"`
 	Data        string        `help:"Directory of the state; made with mode 0700 (${default})." placeholder:"DIR" default:"data" env:"SENDGATE_DATA"`
 	Prices      string        `help:"CSV file of prices by number prefix (prefix,price,currency), for the budgets of the policy." placeholder:"FILE" env:"SENDGATE_PRICES"`
 	TableSize   size          `help:"Size of a new counter table, allocated in full (${default})." placeholder:"SIZE" default:"256MiB" env:"SENDGATE_TABLE_SIZE"`
@@ -80,6 +80,7 @@ func (c *serveCommand) Run(s *streams) error {
 		debug.SetGCPercent(heapPercent)
 	}
 	log := newLog(s.err, c.LogFormat, c.LogLevel)
+	limitMemory(os.DirFS("/"), c.offHeap(), log)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 
@@ -192,6 +193,7 @@ func (c *serveCommand) Run(s *streams) error {
 		log.Warn("lists", "note", note)
 	}
 	phone.Warm() // before it is ready: else the first number of each country waits
+	defer tellSystemd(ctx, log)()
 	if err := srv.Serve(ctx); err != nil {
 		return err
 	}
