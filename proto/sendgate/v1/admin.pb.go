@@ -1057,7 +1057,15 @@ type PolicyStatus struct {
 	// Since when it is in force.
 	LoadedAt *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=loaded_at,json=loadedAt,proto3" json:"loaded_at,omitempty"`
 	// Why the newest file was refused. Empty: it was not.
-	Error         string `protobuf:"bytes,4,opt,name=error,proto3" json:"error,omitempty"`
+	Error string `protobuf:"bytes,4,opt,name=error,proto3" json:"error,omitempty"`
+	// When the file was last found changed, or was asked to be read again. Unset: not since the start.
+	ReadAt *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=read_at,json=readAt,proto3" json:"read_at,omitempty"`
+	// How often another policy was put in force since the start.
+	Reloads int64 `protobuf:"varint,6,opt,name=reloads,proto3" json:"reloads,omitempty"`
+	// How often a file was refused since the start.
+	Refused int64 `protobuf:"varint,7,opt,name=refused,proto3" json:"refused,omitempty"`
+	// Rules that are not off.
+	Rules         int32 `protobuf:"varint,8,opt,name=rules,proto3" json:"rules,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1118,6 +1126,34 @@ func (x *PolicyStatus) GetError() string {
 		return x.Error
 	}
 	return ""
+}
+
+func (x *PolicyStatus) GetReadAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ReadAt
+	}
+	return nil
+}
+
+func (x *PolicyStatus) GetReloads() int64 {
+	if x != nil {
+		return x.Reloads
+	}
+	return 0
+}
+
+func (x *PolicyStatus) GetRefused() int64 {
+	if x != nil {
+		return x.Refused
+	}
+	return 0
+}
+
+func (x *PolicyStatus) GetRules() int32 {
+	if x != nil {
+		return x.Rules
+	}
+	return 0
 }
 
 // StoreStatus tells how full the store is. Counts start at 0 with the process.
@@ -1297,7 +1333,7 @@ var File_sendgate_v1_admin_proto protoreflect.FileDescriptor
 
 const file_sendgate_v1_admin_proto_rawDesc = "" +
 	"\n" +
-	"\x17sendgate/v1/admin.proto\x12\vsendgate.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xea\x02\n" +
+	"\x17sendgate/v1/admin.proto\x12\vsendgate.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19sendgate/v1/explain.proto\"\xea\x02\n" +
 	"\tListEntry\x12)\n" +
 	"\x04list\x18\x01 \x01(\x0e2\x15.sendgate.v1.ListKindR\x04list\x12*\n" +
 	"\x04kind\x18\x02 \x01(\x0e2\x16.sendgate.v1.EntryKindR\x04kind\x12\x14\n" +
@@ -1363,12 +1399,16 @@ const file_sendgate_v1_admin_proto_rawDesc = "" +
 	"\x06policy\x18\x04 \x01(\v2\x19.sendgate.v1.PolicyStatusR\x06policy\x12.\n" +
 	"\x05store\x18\x05 \x01(\v2\x18.sendgate.v1.StoreStatusR\x05store\x120\n" +
 	"\x06checks\x18\x06 \x01(\v2\x18.sendgate.v1.CheckCountsR\x06checks\x12\x1a\n" +
-	"\bwarnings\x18\a \x03(\tR\bwarnings\"\x8f\x01\n" +
+	"\bwarnings\x18\a \x03(\tR\bwarnings\"\x8e\x02\n" +
 	"\fPolicyStatus\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\tR\aversion\x12\x16\n" +
 	"\x06source\x18\x02 \x01(\tR\x06source\x127\n" +
 	"\tloaded_at\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\bloadedAt\x12\x14\n" +
-	"\x05error\x18\x04 \x01(\tR\x05error\"\xb5\x01\n" +
+	"\x05error\x18\x04 \x01(\tR\x05error\x123\n" +
+	"\aread_at\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\x06readAt\x12\x18\n" +
+	"\areloads\x18\x06 \x01(\x03R\areloads\x12\x18\n" +
+	"\arefused\x18\a \x01(\x03R\arefused\x12\x14\n" +
+	"\x05rules\x18\b \x01(\x05R\x05rules\"\xb5\x01\n" +
 	"\vStoreStatus\x12\x1a\n" +
 	"\bcapacity\x18\x01 \x01(\x03R\bcapacity\x12\x1a\n" +
 	"\boccupied\x18\x02 \x01(\x03R\boccupied\x12\x1a\n" +
@@ -1400,14 +1440,17 @@ const file_sendgate_v1_admin_proto_rawDesc = "" +
 	"\vEntrySource\x12\x1c\n" +
 	"\x18ENTRY_SOURCE_UNSPECIFIED\x10\x00\x12\x17\n" +
 	"\x13ENTRY_SOURCE_POLICY\x10\x01\x12\x19\n" +
-	"\x15ENTRY_SOURCE_RUN_TIME\x10\x022\x81\x03\n" +
+	"\x15ENTRY_SOURCE_RUN_TIME\x10\x022\x86\x05\n" +
 	"\fAdminService\x12A\n" +
 	"\x06Status\x12\x1a.sendgate.v1.StatusRequest\x1a\x1b.sendgate.v1.StatusResponse\x12G\n" +
 	"\bResetKey\x12\x1c.sendgate.v1.ResetKeyRequest\x1a\x1d.sendgate.v1.ResetKeyResponse\x12D\n" +
 	"\aListAdd\x12\x1b.sendgate.v1.ListAddRequest\x1a\x1c.sendgate.v1.ListAddResponse\x12M\n" +
 	"\n" +
 	"ListRemove\x12\x1e.sendgate.v1.ListRemoveRequest\x1a\x1f.sendgate.v1.ListRemoveResponse\x12P\n" +
-	"\vListEntries\x12\x1f.sendgate.v1.ListEntriesRequest\x1a .sendgate.v1.ListEntriesResponseB;Z9github.com/sendgate/sendgate/proto/sendgate/v1;sendgatev1b\x06proto3"
+	"\vListEntries\x12\x1f.sendgate.v1.ListEntriesRequest\x1a .sendgate.v1.ListEntriesResponse\x12P\n" +
+	"\vExplainSend\x12\x1f.sendgate.v1.ExplainSendRequest\x1a .sendgate.v1.ExplainSendResponse\x12\\\n" +
+	"\x0fRecentDecisions\x12#.sendgate.v1.RecentDecisionsRequest\x1a$.sendgate.v1.RecentDecisionsResponse\x12S\n" +
+	"\fReloadPolicy\x12 .sendgate.v1.ReloadPolicyRequest\x1a!.sendgate.v1.ReloadPolicyResponseB;Z9github.com/sendgate/sendgate/proto/sendgate/v1;sendgatev1b\x06proto3"
 
 var (
 	file_sendgate_v1_admin_proto_rawDescOnce sync.Once
@@ -1424,25 +1467,31 @@ func file_sendgate_v1_admin_proto_rawDescGZIP() []byte {
 var file_sendgate_v1_admin_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
 var file_sendgate_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
 var file_sendgate_v1_admin_proto_goTypes = []any{
-	(ListKind)(0),                 // 0: sendgate.v1.ListKind
-	(EntryKind)(0),                // 1: sendgate.v1.EntryKind
-	(EntrySource)(0),              // 2: sendgate.v1.EntrySource
-	(*ListEntry)(nil),             // 3: sendgate.v1.ListEntry
-	(*ListAddRequest)(nil),        // 4: sendgate.v1.ListAddRequest
-	(*ListAddResponse)(nil),       // 5: sendgate.v1.ListAddResponse
-	(*ListRemoveRequest)(nil),     // 6: sendgate.v1.ListRemoveRequest
-	(*ListRemoveResponse)(nil),    // 7: sendgate.v1.ListRemoveResponse
-	(*ListEntriesRequest)(nil),    // 8: sendgate.v1.ListEntriesRequest
-	(*ListEntriesResponse)(nil),   // 9: sendgate.v1.ListEntriesResponse
-	(*ResetKeyRequest)(nil),       // 10: sendgate.v1.ResetKeyRequest
-	(*ResetKeyResponse)(nil),      // 11: sendgate.v1.ResetKeyResponse
-	(*StatusRequest)(nil),         // 12: sendgate.v1.StatusRequest
-	(*StatusResponse)(nil),        // 13: sendgate.v1.StatusResponse
-	(*PolicyStatus)(nil),          // 14: sendgate.v1.PolicyStatus
-	(*StoreStatus)(nil),           // 15: sendgate.v1.StoreStatus
-	(*CheckCounts)(nil),           // 16: sendgate.v1.CheckCounts
-	(*timestamppb.Timestamp)(nil), // 17: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),   // 18: google.protobuf.Duration
+	(ListKind)(0),                   // 0: sendgate.v1.ListKind
+	(EntryKind)(0),                  // 1: sendgate.v1.EntryKind
+	(EntrySource)(0),                // 2: sendgate.v1.EntrySource
+	(*ListEntry)(nil),               // 3: sendgate.v1.ListEntry
+	(*ListAddRequest)(nil),          // 4: sendgate.v1.ListAddRequest
+	(*ListAddResponse)(nil),         // 5: sendgate.v1.ListAddResponse
+	(*ListRemoveRequest)(nil),       // 6: sendgate.v1.ListRemoveRequest
+	(*ListRemoveResponse)(nil),      // 7: sendgate.v1.ListRemoveResponse
+	(*ListEntriesRequest)(nil),      // 8: sendgate.v1.ListEntriesRequest
+	(*ListEntriesResponse)(nil),     // 9: sendgate.v1.ListEntriesResponse
+	(*ResetKeyRequest)(nil),         // 10: sendgate.v1.ResetKeyRequest
+	(*ResetKeyResponse)(nil),        // 11: sendgate.v1.ResetKeyResponse
+	(*StatusRequest)(nil),           // 12: sendgate.v1.StatusRequest
+	(*StatusResponse)(nil),          // 13: sendgate.v1.StatusResponse
+	(*PolicyStatus)(nil),            // 14: sendgate.v1.PolicyStatus
+	(*StoreStatus)(nil),             // 15: sendgate.v1.StoreStatus
+	(*CheckCounts)(nil),             // 16: sendgate.v1.CheckCounts
+	(*timestamppb.Timestamp)(nil),   // 17: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),     // 18: google.protobuf.Duration
+	(*ExplainSendRequest)(nil),      // 19: sendgate.v1.ExplainSendRequest
+	(*RecentDecisionsRequest)(nil),  // 20: sendgate.v1.RecentDecisionsRequest
+	(*ReloadPolicyRequest)(nil),     // 21: sendgate.v1.ReloadPolicyRequest
+	(*ExplainSendResponse)(nil),     // 22: sendgate.v1.ExplainSendResponse
+	(*RecentDecisionsResponse)(nil), // 23: sendgate.v1.RecentDecisionsResponse
+	(*ReloadPolicyResponse)(nil),    // 24: sendgate.v1.ReloadPolicyResponse
 }
 var file_sendgate_v1_admin_proto_depIdxs = []int32{
 	0,  // 0: sendgate.v1.ListEntry.list:type_name -> sendgate.v1.ListKind
@@ -1463,21 +1512,28 @@ var file_sendgate_v1_admin_proto_depIdxs = []int32{
 	15, // 15: sendgate.v1.StatusResponse.store:type_name -> sendgate.v1.StoreStatus
 	16, // 16: sendgate.v1.StatusResponse.checks:type_name -> sendgate.v1.CheckCounts
 	17, // 17: sendgate.v1.PolicyStatus.loaded_at:type_name -> google.protobuf.Timestamp
-	12, // 18: sendgate.v1.AdminService.Status:input_type -> sendgate.v1.StatusRequest
-	10, // 19: sendgate.v1.AdminService.ResetKey:input_type -> sendgate.v1.ResetKeyRequest
-	4,  // 20: sendgate.v1.AdminService.ListAdd:input_type -> sendgate.v1.ListAddRequest
-	6,  // 21: sendgate.v1.AdminService.ListRemove:input_type -> sendgate.v1.ListRemoveRequest
-	8,  // 22: sendgate.v1.AdminService.ListEntries:input_type -> sendgate.v1.ListEntriesRequest
-	13, // 23: sendgate.v1.AdminService.Status:output_type -> sendgate.v1.StatusResponse
-	11, // 24: sendgate.v1.AdminService.ResetKey:output_type -> sendgate.v1.ResetKeyResponse
-	5,  // 25: sendgate.v1.AdminService.ListAdd:output_type -> sendgate.v1.ListAddResponse
-	7,  // 26: sendgate.v1.AdminService.ListRemove:output_type -> sendgate.v1.ListRemoveResponse
-	9,  // 27: sendgate.v1.AdminService.ListEntries:output_type -> sendgate.v1.ListEntriesResponse
-	23, // [23:28] is the sub-list for method output_type
-	18, // [18:23] is the sub-list for method input_type
-	18, // [18:18] is the sub-list for extension type_name
-	18, // [18:18] is the sub-list for extension extendee
-	0,  // [0:18] is the sub-list for field type_name
+	17, // 18: sendgate.v1.PolicyStatus.read_at:type_name -> google.protobuf.Timestamp
+	12, // 19: sendgate.v1.AdminService.Status:input_type -> sendgate.v1.StatusRequest
+	10, // 20: sendgate.v1.AdminService.ResetKey:input_type -> sendgate.v1.ResetKeyRequest
+	4,  // 21: sendgate.v1.AdminService.ListAdd:input_type -> sendgate.v1.ListAddRequest
+	6,  // 22: sendgate.v1.AdminService.ListRemove:input_type -> sendgate.v1.ListRemoveRequest
+	8,  // 23: sendgate.v1.AdminService.ListEntries:input_type -> sendgate.v1.ListEntriesRequest
+	19, // 24: sendgate.v1.AdminService.ExplainSend:input_type -> sendgate.v1.ExplainSendRequest
+	20, // 25: sendgate.v1.AdminService.RecentDecisions:input_type -> sendgate.v1.RecentDecisionsRequest
+	21, // 26: sendgate.v1.AdminService.ReloadPolicy:input_type -> sendgate.v1.ReloadPolicyRequest
+	13, // 27: sendgate.v1.AdminService.Status:output_type -> sendgate.v1.StatusResponse
+	11, // 28: sendgate.v1.AdminService.ResetKey:output_type -> sendgate.v1.ResetKeyResponse
+	5,  // 29: sendgate.v1.AdminService.ListAdd:output_type -> sendgate.v1.ListAddResponse
+	7,  // 30: sendgate.v1.AdminService.ListRemove:output_type -> sendgate.v1.ListRemoveResponse
+	9,  // 31: sendgate.v1.AdminService.ListEntries:output_type -> sendgate.v1.ListEntriesResponse
+	22, // 32: sendgate.v1.AdminService.ExplainSend:output_type -> sendgate.v1.ExplainSendResponse
+	23, // 33: sendgate.v1.AdminService.RecentDecisions:output_type -> sendgate.v1.RecentDecisionsResponse
+	24, // 34: sendgate.v1.AdminService.ReloadPolicy:output_type -> sendgate.v1.ReloadPolicyResponse
+	27, // [27:35] is the sub-list for method output_type
+	19, // [19:27] is the sub-list for method input_type
+	19, // [19:19] is the sub-list for extension type_name
+	19, // [19:19] is the sub-list for extension extendee
+	0,  // [0:19] is the sub-list for field type_name
 }
 
 func init() { file_sendgate_v1_admin_proto_init() }
@@ -1485,6 +1541,7 @@ func file_sendgate_v1_admin_proto_init() {
 	if File_sendgate_v1_admin_proto != nil {
 		return
 	}
+	file_sendgate_v1_explain_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{

@@ -19,11 +19,14 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	AdminService_Status_FullMethodName      = "/sendgate.v1.AdminService/Status"
-	AdminService_ResetKey_FullMethodName    = "/sendgate.v1.AdminService/ResetKey"
-	AdminService_ListAdd_FullMethodName     = "/sendgate.v1.AdminService/ListAdd"
-	AdminService_ListRemove_FullMethodName  = "/sendgate.v1.AdminService/ListRemove"
-	AdminService_ListEntries_FullMethodName = "/sendgate.v1.AdminService/ListEntries"
+	AdminService_Status_FullMethodName          = "/sendgate.v1.AdminService/Status"
+	AdminService_ResetKey_FullMethodName        = "/sendgate.v1.AdminService/ResetKey"
+	AdminService_ListAdd_FullMethodName         = "/sendgate.v1.AdminService/ListAdd"
+	AdminService_ListRemove_FullMethodName      = "/sendgate.v1.AdminService/ListRemove"
+	AdminService_ListEntries_FullMethodName     = "/sendgate.v1.AdminService/ListEntries"
+	AdminService_ExplainSend_FullMethodName     = "/sendgate.v1.AdminService/ExplainSend"
+	AdminService_RecentDecisions_FullMethodName = "/sendgate.v1.AdminService/RecentDecisions"
+	AdminService_ReloadPolicy_FullMethodName    = "/sendgate.v1.AdminService/ReloadPolicy"
 )
 
 // AdminServiceClient is the client API for AdminService service.
@@ -43,6 +46,12 @@ type AdminServiceClient interface {
 	ListRemove(ctx context.Context, in *ListRemoveRequest, opts ...grpc.CallOption) (*ListRemoveResponse, error)
 	// ListEntries reads the lists, policy and run time together, a page at a time.
 	ListEntries(ctx context.Context, in *ListEntriesRequest, opts ...grpc.CallOption) (*ListEntriesResponse, error)
+	// ExplainSend tells what a send would meet now: each rule with its count, lists, consent, detection. It changes nothing.
+	ExplainSend(ctx context.Context, in *ExplainSendRequest, opts ...grpc.CallOption) (*ExplainSendResponse, error)
+	// RecentDecisions tells what was decided lately by this process, numbers masked.
+	RecentDecisions(ctx context.Context, in *RecentDecisionsRequest, opts ...grpc.CallOption) (*RecentDecisionsResponse, error)
+	// ReloadPolicy reads the policy file again, as a change of the file does by itself. It is audited where it changes something.
+	ReloadPolicy(ctx context.Context, in *ReloadPolicyRequest, opts ...grpc.CallOption) (*ReloadPolicyResponse, error)
 }
 
 type adminServiceClient struct {
@@ -103,6 +112,36 @@ func (c *adminServiceClient) ListEntries(ctx context.Context, in *ListEntriesReq
 	return out, nil
 }
 
+func (c *adminServiceClient) ExplainSend(ctx context.Context, in *ExplainSendRequest, opts ...grpc.CallOption) (*ExplainSendResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ExplainSendResponse)
+	err := c.cc.Invoke(ctx, AdminService_ExplainSend_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) RecentDecisions(ctx context.Context, in *RecentDecisionsRequest, opts ...grpc.CallOption) (*RecentDecisionsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RecentDecisionsResponse)
+	err := c.cc.Invoke(ctx, AdminService_RecentDecisions_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) ReloadPolicy(ctx context.Context, in *ReloadPolicyRequest, opts ...grpc.CallOption) (*ReloadPolicyResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ReloadPolicyResponse)
+	err := c.cc.Invoke(ctx, AdminService_ReloadPolicy_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // AdminServiceServer is the server API for AdminService service.
 // All implementations must embed UnimplementedAdminServiceServer
 // for forward compatibility.
@@ -120,6 +159,12 @@ type AdminServiceServer interface {
 	ListRemove(context.Context, *ListRemoveRequest) (*ListRemoveResponse, error)
 	// ListEntries reads the lists, policy and run time together, a page at a time.
 	ListEntries(context.Context, *ListEntriesRequest) (*ListEntriesResponse, error)
+	// ExplainSend tells what a send would meet now: each rule with its count, lists, consent, detection. It changes nothing.
+	ExplainSend(context.Context, *ExplainSendRequest) (*ExplainSendResponse, error)
+	// RecentDecisions tells what was decided lately by this process, numbers masked.
+	RecentDecisions(context.Context, *RecentDecisionsRequest) (*RecentDecisionsResponse, error)
+	// ReloadPolicy reads the policy file again, as a change of the file does by itself. It is audited where it changes something.
+	ReloadPolicy(context.Context, *ReloadPolicyRequest) (*ReloadPolicyResponse, error)
 	mustEmbedUnimplementedAdminServiceServer()
 }
 
@@ -144,6 +189,15 @@ func (UnimplementedAdminServiceServer) ListRemove(context.Context, *ListRemoveRe
 }
 func (UnimplementedAdminServiceServer) ListEntries(context.Context, *ListEntriesRequest) (*ListEntriesResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListEntries not implemented")
+}
+func (UnimplementedAdminServiceServer) ExplainSend(context.Context, *ExplainSendRequest) (*ExplainSendResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ExplainSend not implemented")
+}
+func (UnimplementedAdminServiceServer) RecentDecisions(context.Context, *RecentDecisionsRequest) (*RecentDecisionsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method RecentDecisions not implemented")
+}
+func (UnimplementedAdminServiceServer) ReloadPolicy(context.Context, *ReloadPolicyRequest) (*ReloadPolicyResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ReloadPolicy not implemented")
 }
 func (UnimplementedAdminServiceServer) mustEmbedUnimplementedAdminServiceServer() {}
 func (UnimplementedAdminServiceServer) testEmbeddedByValue()                      {}
@@ -256,6 +310,60 @@ func _AdminService_ListEntries_Handler(srv interface{}, ctx context.Context, dec
 	return interceptor(ctx, in, info, handler)
 }
 
+func _AdminService_ExplainSend_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ExplainSendRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).ExplainSend(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_ExplainSend_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).ExplainSend(ctx, req.(*ExplainSendRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_RecentDecisions_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RecentDecisionsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).RecentDecisions(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_RecentDecisions_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).RecentDecisions(ctx, req.(*RecentDecisionsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_ReloadPolicy_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ReloadPolicyRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).ReloadPolicy(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_ReloadPolicy_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).ReloadPolicy(ctx, req.(*ReloadPolicyRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // AdminService_ServiceDesc is the grpc.ServiceDesc for AdminService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -282,6 +390,18 @@ var AdminService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ListEntries",
 			Handler:    _AdminService_ListEntries_Handler,
+		},
+		{
+			MethodName: "ExplainSend",
+			Handler:    _AdminService_ExplainSend_Handler,
+		},
+		{
+			MethodName: "RecentDecisions",
+			Handler:    _AdminService_RecentDecisions_Handler,
+		},
+		{
+			MethodName: "ReloadPolicy",
+			Handler:    _AdminService_ReloadPolicy_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

@@ -44,6 +44,15 @@ const (
 	// AdminServiceListEntriesProcedure is the fully-qualified name of the AdminService's ListEntries
 	// RPC.
 	AdminServiceListEntriesProcedure = "/sendgate.v1.AdminService/ListEntries"
+	// AdminServiceExplainSendProcedure is the fully-qualified name of the AdminService's ExplainSend
+	// RPC.
+	AdminServiceExplainSendProcedure = "/sendgate.v1.AdminService/ExplainSend"
+	// AdminServiceRecentDecisionsProcedure is the fully-qualified name of the AdminService's
+	// RecentDecisions RPC.
+	AdminServiceRecentDecisionsProcedure = "/sendgate.v1.AdminService/RecentDecisions"
+	// AdminServiceReloadPolicyProcedure is the fully-qualified name of the AdminService's ReloadPolicy
+	// RPC.
+	AdminServiceReloadPolicyProcedure = "/sendgate.v1.AdminService/ReloadPolicy"
 )
 
 // AdminServiceClient is a client for the sendgate.v1.AdminService service.
@@ -58,6 +67,12 @@ type AdminServiceClient interface {
 	ListRemove(context.Context, *v1.ListRemoveRequest) (*v1.ListRemoveResponse, error)
 	// ListEntries reads the lists, policy and run time together, a page at a time.
 	ListEntries(context.Context, *v1.ListEntriesRequest) (*v1.ListEntriesResponse, error)
+	// ExplainSend tells what a send would meet now: each rule with its count, lists, consent, detection. It changes nothing.
+	ExplainSend(context.Context, *v1.ExplainSendRequest) (*v1.ExplainSendResponse, error)
+	// RecentDecisions tells what was decided lately by this process, numbers masked.
+	RecentDecisions(context.Context, *v1.RecentDecisionsRequest) (*v1.RecentDecisionsResponse, error)
+	// ReloadPolicy reads the policy file again, as a change of the file does by itself. It is audited where it changes something.
+	ReloadPolicy(context.Context, *v1.ReloadPolicyRequest) (*v1.ReloadPolicyResponse, error)
 }
 
 // NewAdminServiceClient constructs a client for the sendgate.v1.AdminService service. By default,
@@ -101,16 +116,37 @@ func NewAdminServiceClient(httpClient connect.HTTPClient, baseURL string, opts .
 			connect.WithSchema(adminServiceMethods.ByName("ListEntries")),
 			connect.WithClientOptions(opts...),
 		),
+		explainSend: connect.NewClient[v1.ExplainSendRequest, v1.ExplainSendResponse](
+			httpClient,
+			baseURL+AdminServiceExplainSendProcedure,
+			connect.WithSchema(adminServiceMethods.ByName("ExplainSend")),
+			connect.WithClientOptions(opts...),
+		),
+		recentDecisions: connect.NewClient[v1.RecentDecisionsRequest, v1.RecentDecisionsResponse](
+			httpClient,
+			baseURL+AdminServiceRecentDecisionsProcedure,
+			connect.WithSchema(adminServiceMethods.ByName("RecentDecisions")),
+			connect.WithClientOptions(opts...),
+		),
+		reloadPolicy: connect.NewClient[v1.ReloadPolicyRequest, v1.ReloadPolicyResponse](
+			httpClient,
+			baseURL+AdminServiceReloadPolicyProcedure,
+			connect.WithSchema(adminServiceMethods.ByName("ReloadPolicy")),
+			connect.WithClientOptions(opts...),
+		),
 	}
 }
 
 // adminServiceClient implements AdminServiceClient.
 type adminServiceClient struct {
-	status      *connect.Client[v1.StatusRequest, v1.StatusResponse]
-	resetKey    *connect.Client[v1.ResetKeyRequest, v1.ResetKeyResponse]
-	listAdd     *connect.Client[v1.ListAddRequest, v1.ListAddResponse]
-	listRemove  *connect.Client[v1.ListRemoveRequest, v1.ListRemoveResponse]
-	listEntries *connect.Client[v1.ListEntriesRequest, v1.ListEntriesResponse]
+	status          *connect.Client[v1.StatusRequest, v1.StatusResponse]
+	resetKey        *connect.Client[v1.ResetKeyRequest, v1.ResetKeyResponse]
+	listAdd         *connect.Client[v1.ListAddRequest, v1.ListAddResponse]
+	listRemove      *connect.Client[v1.ListRemoveRequest, v1.ListRemoveResponse]
+	listEntries     *connect.Client[v1.ListEntriesRequest, v1.ListEntriesResponse]
+	explainSend     *connect.Client[v1.ExplainSendRequest, v1.ExplainSendResponse]
+	recentDecisions *connect.Client[v1.RecentDecisionsRequest, v1.RecentDecisionsResponse]
+	reloadPolicy    *connect.Client[v1.ReloadPolicyRequest, v1.ReloadPolicyResponse]
 }
 
 // Status calls sendgate.v1.AdminService.Status.
@@ -158,6 +194,33 @@ func (c *adminServiceClient) ListEntries(ctx context.Context, req *v1.ListEntrie
 	return nil, err
 }
 
+// ExplainSend calls sendgate.v1.AdminService.ExplainSend.
+func (c *adminServiceClient) ExplainSend(ctx context.Context, req *v1.ExplainSendRequest) (*v1.ExplainSendResponse, error) {
+	response, err := c.explainSend.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
+// RecentDecisions calls sendgate.v1.AdminService.RecentDecisions.
+func (c *adminServiceClient) RecentDecisions(ctx context.Context, req *v1.RecentDecisionsRequest) (*v1.RecentDecisionsResponse, error) {
+	response, err := c.recentDecisions.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
+// ReloadPolicy calls sendgate.v1.AdminService.ReloadPolicy.
+func (c *adminServiceClient) ReloadPolicy(ctx context.Context, req *v1.ReloadPolicyRequest) (*v1.ReloadPolicyResponse, error) {
+	response, err := c.reloadPolicy.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
 // AdminServiceHandler is an implementation of the sendgate.v1.AdminService service.
 type AdminServiceHandler interface {
 	// Status tells how the gate is.
@@ -170,6 +233,12 @@ type AdminServiceHandler interface {
 	ListRemove(context.Context, *v1.ListRemoveRequest) (*v1.ListRemoveResponse, error)
 	// ListEntries reads the lists, policy and run time together, a page at a time.
 	ListEntries(context.Context, *v1.ListEntriesRequest) (*v1.ListEntriesResponse, error)
+	// ExplainSend tells what a send would meet now: each rule with its count, lists, consent, detection. It changes nothing.
+	ExplainSend(context.Context, *v1.ExplainSendRequest) (*v1.ExplainSendResponse, error)
+	// RecentDecisions tells what was decided lately by this process, numbers masked.
+	RecentDecisions(context.Context, *v1.RecentDecisionsRequest) (*v1.RecentDecisionsResponse, error)
+	// ReloadPolicy reads the policy file again, as a change of the file does by itself. It is audited where it changes something.
+	ReloadPolicy(context.Context, *v1.ReloadPolicyRequest) (*v1.ReloadPolicyResponse, error)
 }
 
 // NewAdminServiceHandler builds an HTTP handler from the service implementation. It returns the
@@ -209,6 +278,24 @@ func NewAdminServiceHandler(svc AdminServiceHandler, opts ...connect.HandlerOpti
 		connect.WithSchema(adminServiceMethods.ByName("ListEntries")),
 		connect.WithHandlerOptions(opts...),
 	)
+	adminServiceExplainSendHandler := connect.NewUnaryHandlerSimple(
+		AdminServiceExplainSendProcedure,
+		svc.ExplainSend,
+		connect.WithSchema(adminServiceMethods.ByName("ExplainSend")),
+		connect.WithHandlerOptions(opts...),
+	)
+	adminServiceRecentDecisionsHandler := connect.NewUnaryHandlerSimple(
+		AdminServiceRecentDecisionsProcedure,
+		svc.RecentDecisions,
+		connect.WithSchema(adminServiceMethods.ByName("RecentDecisions")),
+		connect.WithHandlerOptions(opts...),
+	)
+	adminServiceReloadPolicyHandler := connect.NewUnaryHandlerSimple(
+		AdminServiceReloadPolicyProcedure,
+		svc.ReloadPolicy,
+		connect.WithSchema(adminServiceMethods.ByName("ReloadPolicy")),
+		connect.WithHandlerOptions(opts...),
+	)
 	return "/sendgate.v1.AdminService/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case AdminServiceStatusProcedure:
@@ -221,6 +308,12 @@ func NewAdminServiceHandler(svc AdminServiceHandler, opts ...connect.HandlerOpti
 			adminServiceListRemoveHandler.ServeHTTP(w, r)
 		case AdminServiceListEntriesProcedure:
 			adminServiceListEntriesHandler.ServeHTTP(w, r)
+		case AdminServiceExplainSendProcedure:
+			adminServiceExplainSendHandler.ServeHTTP(w, r)
+		case AdminServiceRecentDecisionsProcedure:
+			adminServiceRecentDecisionsHandler.ServeHTTP(w, r)
+		case AdminServiceReloadPolicyProcedure:
+			adminServiceReloadPolicyHandler.ServeHTTP(w, r)
 		default:
 			http.NotFound(w, r)
 		}
@@ -248,4 +341,16 @@ func (UnimplementedAdminServiceHandler) ListRemove(context.Context, *v1.ListRemo
 
 func (UnimplementedAdminServiceHandler) ListEntries(context.Context, *v1.ListEntriesRequest) (*v1.ListEntriesResponse, error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("sendgate.v1.AdminService.ListEntries is not implemented"))
+}
+
+func (UnimplementedAdminServiceHandler) ExplainSend(context.Context, *v1.ExplainSendRequest) (*v1.ExplainSendResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("sendgate.v1.AdminService.ExplainSend is not implemented"))
+}
+
+func (UnimplementedAdminServiceHandler) RecentDecisions(context.Context, *v1.RecentDecisionsRequest) (*v1.RecentDecisionsResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("sendgate.v1.AdminService.RecentDecisions is not implemented"))
+}
+
+func (UnimplementedAdminServiceHandler) ReloadPolicy(context.Context, *v1.ReloadPolicyRequest) (*v1.ReloadPolicyResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("sendgate.v1.AdminService.ReloadPolicy is not implemented"))
 }
