@@ -30,6 +30,7 @@ var layers = map[string]int{
 	"internal/replies":  0,
 	"internal/extract":  0,
 	"policy":            1,
+	"consent/keyword":   0, // a text in, what it asks for out
 	"consent":           1,
 	"internal/identity": 2, // reads accounts of a policy
 	"gate":              2,
@@ -79,7 +80,7 @@ var doors = []door{
 	{"cel.dev/cel-go", []string{"policy"}, "conditions are compiled where they are read"},
 	{"github.com/nyaruka/phonenumbers", []string{"internal/phone"}, "its types allocate and print numbers in the clear"},
 	{"github.com/dgraph-io/ristretto", []string{"internal/phone"}, "a cache drops what it likes: never for state"},
-	{"golang.org/x/text", []string{"internal/phone", "consent"}, "widths and digits of a spelled number, accents of a keyword"},
+	{"golang.org/x/text", []string{"internal/phone", "consent/keyword"}, "widths and digits of a spelled number, accents of a keyword"},
 	{"github.com/gaissmai/bart", []string{"internal/clientip", "internal/lists"}, "longest prefix of addresses and ranges"},
 	{"github.com/cespare/xxhash", []string{"limiter", "detect"}, "keys are hashed, seeded, where they are counted"},
 	{"golang.org/x/sys", []string{"limiter", "detect", "internal/mapped", "server", "bench"}, "memory off the Go heap, sockets, a precise sleep"},

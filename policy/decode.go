@@ -246,7 +246,7 @@ func (v value) words() string {
 // listOf reads a list.
 func listOf[T any](dst *[]T, one func(*T) value) value {
 	v := one(new(T))
-	return value{kind: v.kind + " list", bounds: v.bounds, read: func(d *decoder, n *yaml.Node, path string) {
+	return value{kind: v.kind + " list", bounds: v.bounds, fields: v.fields, read: func(d *decoder, n *yaml.Node, path string) {
 		if !d.plain(n, path, yaml.SequenceNode, "a list, such as [...]") {
 			return
 		}

@@ -28,6 +28,7 @@ func (d *decoder) judge(p *Policy) {
 	d.judgeCountries(&p.Numbers.Countries, "numbers.countries")
 	d.judgeAccounts(p)
 	d.judgeProxies(p.Proxies)
+	d.judgeConsent(p)
 }
 
 // judgeClientAddress asks the package that will use it. It tells a line a problem, the key first.

@@ -29,6 +29,7 @@ type Policy struct {
 	Detect  Detect
 	Lists   Lists
 	Numbers Numbers
+	Consent Consent
 	// Accounts by name. Empty: callers are not told apart by keys.
 	Accounts map[string]*Account
 	OTP      OTP

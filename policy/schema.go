@@ -26,6 +26,7 @@ func policyFields(p *Policy) []field {
 		{"lists", object(listsFields(&p.Lists)), "", "Numbers, ranges, prefixes, countries and addresses that are always or never sent to. Lists that change belong to the admin API."},
 		{"numbers", object(numbersFields(&p.Numbers)), "{}", "Which numbers are sent to at all."},
 		{"otp", object(otpFields(p)), "{}", "The life of a one-time password."},
+		{"consent", object(consentFields(&p.Consent)), "{}", "Who may be written to: keywords, replies, proof of consent; see docs/consent.md."},
 		{"accounts", accounts(p), "", "Who pays, how its callers are known, and what is different for it. Without accounts callers are not told apart."},
 		{"proxies", pointer(&p.Proxies, proxiesFields), "", "How sends are found in requests that proxies ask about; see docs/proxies.md. Left out: proxies are told that nothing here is for them."},
 		{"fail_mode", failModes(&p.failModes), "", "What a check answers when the store cannot: default (open unless written), and by the name of a rule. open lets the send pass, closed refuses it, local counts in this process alone."},

@@ -33,6 +33,9 @@ func (a Action) String() string {
 	return "none"
 }
 
+// MarshalText is String.
+func (a Action) MarshalText() ([]byte, error) { return []byte(a.String()), nil }
+
 // Mode is what may stand around a keyword; see the package comment.
 type Mode uint8
 
@@ -96,7 +99,7 @@ func NewBook(o Options) (*Book, error) {
 	for _, code := range append([]string{English}, o.Languages...) {
 		l, ok := known[code]
 		if !ok {
-			return nil, fmt.Errorf("keyword: language %q is not built in: write one of %s, or give its words", code, strings.Join(slices.Sorted(maps.Keys(known)), ", "))
+			return nil, fmt.Errorf("keyword: language %q is not built in: write one of %s, or give its words", code, strings.Join(Languages(), ", "))
 		}
 		if err := b.addAll(code, l.words); err != nil {
 			return nil, err

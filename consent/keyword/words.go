@@ -1,5 +1,10 @@
 package keyword
 
+import (
+	"maps"
+	"slices"
+)
+
 // language is the keywords of one language and what people say around them.
 type language struct {
 	words map[Action][]string
@@ -15,6 +20,9 @@ type language struct {
 
 // English is always spoken: carriers test in it. The words are those that CTIA, the platforms and the FCC name.
 const English = "en"
+
+// Languages are the codes of the languages that are built in, sorted.
+func Languages() []string { return slices.Sorted(maps.Keys(languages())) }
 
 // languages are the languages that are built in, by ISO 639-1 code.
 func languages() map[string]language {
