@@ -91,7 +91,7 @@ func (o *observation) compose(c *rangeCell, k *keep, h uint64, i int, familiar, 
 		o.advise(Challenge, sig, never, false)
 		return
 	}
-	o.e.trip(&c.evidence, k, h, o.now, sig, confirmed)
+	o.e.trip(o.p, &c.evidence, k, h, o.now, sig, confirmed)
 	if c.until != never {
 		o.adviseRange(&c.evidence, scope, familiar, false)
 	}

@@ -15,8 +15,8 @@ const (
 
 // trip puts a block on a cell, which is locked.
 // confirmed says that the block rests on outcomes, so it may deny; a suspicion only challenges.
-func (e *Engine) trip(c *evidence, k *keep, hash uint64, now tick, sig Signal, confirmed bool) {
-	span := &e.policy.Load().Kinds[sig.Kind]
+func (e *Engine) trip(p *Policy, c *evidence, k *keep, hash uint64, now tick, sig Signal, confirmed bool) {
+	span := &p.Kinds[sig.Kind]
 	if span.Mode == Disabled {
 		return
 	}

@@ -72,6 +72,6 @@ func (e *Engine) judgeStrangers(c *country, s *session, ok bool, now tick) {
 		sig := e.signal(strangersKind(s.class), strangersSubject(s.country, s.class), x, float64(x.outcome), limit,
 			float64(x.sessions)*base)
 		sig.Observed = float64(x.verified)
-		e.trip(x, nil, strangersHash(s.country, s.class), now, sig, true)
+		e.trip(e.policy.Load(), x, nil, strangersHash(s.country, s.class), now, sig, true)
 	}
 }

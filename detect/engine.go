@@ -94,10 +94,11 @@ func New(o Options) (*Engine, error) {
 
 // SetPolicy replaces the policy. The next send sees all of it. State is kept.
 func (e *Engine) SetPolicy(p Policy) error {
-	if err := p.check(); err != nil {
-		return fmt.Errorf("detect: %w", err)
+	ready, err := p.Ready()
+	if err != nil {
+		return err
 	}
-	e.policy.Store(&p)
+	e.policy.Store(ready)
 	return nil
 }
 

@@ -233,5 +233,5 @@ func (e *Engine) suspect(end *ending, x *evidence, k *keep, h uint64, kind Kind,
 	s := end.s
 	sig := e.signal(kind, subject(scope, s.number, s.country, s.net()), x, float64(max(x.outcome, x.compose)), limit, float64(x.sessions))
 	sig.Observed = float64(x.verified)
-	e.trip(x, k, h, end.now, sig, confirmed)
+	e.trip(e.policy.Load(), x, k, h, end.now, sig, confirmed)
 }

@@ -38,7 +38,10 @@ type undo struct {
 
 // Observe judges a send and remembers it, on the understanding that the advice is followed.
 func (e *Engine) Observe(s *Send) Result {
-	p := e.policy.Load()
+	p := s.Policy
+	if p == nil {
+		p = e.policy.Load()
+	}
 	level := p.levelOf(s.Account)
 	if level == LevelOff {
 		return Result{}

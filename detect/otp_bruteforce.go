@@ -38,7 +38,7 @@ func (e *Engine) wrongCode(n *numberCell, k *keep, h uint64, number uint64, coun
 		if n.until > now && n.kind == OTPBruteforce {
 			until = max(n.until, now+bruteHold)
 		}
-		e.hold(n, k, h, now, until, e.numberSignal(OTPBruteforce, number, country, n, float64(n.failed), bruteLimit))
+		e.hold(e.policy.Load(), n, k, h, now, until, e.numberSignal(OTPBruteforce, number, country, n, float64(n.failed), bruteLimit))
 	}
 }
 
@@ -57,7 +57,7 @@ func (e *Engine) guess(of Country, evidence float64, now tick) {
 	x.outcome = float32(min(guessCap, max(0, float64(x.outcome)+evidence)))
 	if x.until == never && x.outcome >= guessLimit {
 		sig := e.signal(OTPBruteforce, strangersSubject(of, guessed), x, float64(x.outcome), guessLimit, 0)
-		e.trip(x, nil, strangersHash(of, guessed), now, sig, false)
+		e.trip(e.policy.Load(), x, nil, strangersHash(of, guessed), now, sig, false)
 	}
 }
 

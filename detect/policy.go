@@ -84,6 +84,14 @@ type Policy struct {
 	DenyCap float64
 }
 
+// Ready checks a policy and makes it fit for [Send.Policy]. It is read only from then on.
+func (p Policy) Ready() (*Policy, error) {
+	if err := p.check(); err != nil {
+		return nil, fmt.Errorf("detect: %w", err)
+	}
+	return &p, nil
+}
+
 // check fills defaults and names all mistakes.
 func (p *Policy) check() error {
 	var errs []error

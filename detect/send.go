@@ -62,6 +62,9 @@ type Send struct {
 	Silent bool
 	// Exempt says that an allow list lets the send pass whatever is advised. It is still observed, and the advice is at most Flag.
 	Exempt bool
+	// Policy judges this send, made with [Policy.Ready]; nil for that of SetPolicy. A caller that swaps policies gives it, so that one
+	// send meets one policy.
+	Policy *Policy
 }
 
 // Result is the answer to a send. It holds no pointers into the engine.

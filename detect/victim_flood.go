@@ -44,7 +44,7 @@ func (o *observation) victim(n *numberCell, k *keep, h uint64, origin uint16, ga
 		return false
 	}
 	if !o.s.Silent {
-		o.e.hold(n, k, h, o.now, o.now+victimHold, sig)
+		o.e.hold(o.p, n, k, h, o.now, o.now+victimHold, sig)
 		n.victim = 4
 	}
 	o.advise(Deny, sig, n.until, false)
@@ -52,8 +52,8 @@ func (o *observation) victim(n *numberCell, k *keep, h uint64, origin uint16, ga
 }
 
 // hold stops a number for a time.
-func (e *Engine) hold(n *numberCell, k *keep, h uint64, now, until tick, sig Signal) {
-	mode := e.policy.Load().Kinds[sig.Kind].Mode
+func (e *Engine) hold(p *Policy, n *numberCell, k *keep, h uint64, now, until tick, sig Signal) {
+	mode := p.Kinds[sig.Kind].Mode
 	if mode == Disabled {
 		return
 	}
