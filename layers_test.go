@@ -36,6 +36,7 @@ var layers = map[string]int{
 	"gate":              2,
 	// What cmd plugs into the gate.
 	"limiter/redisstore": 3,
+	"shared":             3,
 	"audit":              3,
 	"internal/replay":    3, // a gate of its own on a log
 	"internal/traffic":   0, // made-up traffic in, no judgement

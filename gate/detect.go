@@ -29,7 +29,7 @@ func (g *Gate) observe(ctx context.Context, r *rules, s *scratch, l *listed) {
 		country = send.Number.Country()
 	}
 	seen.send = detect.Send{
-		ID: s.ticket.sequence, At: v.At.UnixNano(), Number: send.Number.Digits(), Country: detect.CountryOf(country), Client: send.Client,
+		ID: g.sendID(g.ids.start, s.ticket.sequence), At: v.At.UnixNano(), Number: send.Number.Digits(), Country: detect.CountryOf(country), Client: send.Client,
 		Account: nameHash(send.Account), Purpose: detectPurpose(send.Purpose), Lookup: looksUp(send.Endpoint),
 		ChallengePassed: send.ChallengePassed, Exempt: l.allows(), Silent: g.silent(ctx, r, s.ticket.account, v.At),
 	}
@@ -96,28 +96,45 @@ func (g *Gate) settle(s *scratch, err error) {
 	if !seen.asked {
 		return
 	}
-	advice := seen.result.Advice
+	advice, went := seen.result.Advice, err == nil && v.Kind == Allow
+	sight := SightStopped
 	switch {
-	case err == nil && v.Kind == Allow && advice.Stops():
-		g.detect.Admitted(&seen.send, &seen.result)
-	case err == nil && v.Kind == Allow, advice == detect.Deny, advice == detect.Delay:
+	case went:
+		sight = SightWent
+		if advice.Stops() {
+			g.detect.Admitted(&seen.send, &seen.result)
+		}
+	case advice == detect.Deny, advice == detect.Delay:
 	case err == nil && advice == detect.Challenge && v.Kind == Challenge: // it goes out when the user passes it
 	default:
+		sight = SightDenied
 		g.detect.Denied(&seen.send, &seen.result)
 	}
+	g.tellSend(&seen.send, sight)
 }
 
 // withdraw tells detection that a send it let pass does not go out after all.
 func (g *Gate) withdraw(o *observed) {
 	if o.asked {
 		g.detect.Denied(&o.send, &o.result)
+		if g.peers != nil { // they were told that it goes out
+			g.peers.Saw(&Sighting{What: SightOutcome, Send: detect.Send{ID: o.send.ID, At: o.send.At}, Outcome: detect.NotSent}, true)
+		}
 	}
 }
 
 // detectOutcome tells detection what became of a send. It returns false where the send is not remembered.
 func (g *Gate) detectOutcome(id *checkID, at time.Time, what detect.OutcomeKind) bool {
 	g.hear(id.account, at, what)
-	return g.detect != nil && g.detect.Outcome(at.UnixNano(), id.sequence, what)
+	if g.detect == nil {
+		return false
+	}
+	send := g.sendID(id.start, id.sequence)
+	known := g.detect.Outcome(at.UnixNano(), send, what)
+	if g.peers != nil {
+		g.peers.Saw(&Sighting{What: SightOutcome, Send: detect.Send{ID: send, At: at.UnixNano()}, Outcome: what, Account: id.account}, known)
+	}
+	return known
 }
 
 // DetectOutcome tells detection alone what became of the send that a check id names.

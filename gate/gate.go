@@ -42,6 +42,8 @@ type Options struct {
 	Secret []byte
 	// Observers are told of every answered check.
 	Observers []Observer
+	// Peers are other gates on the same store. Default none.
+	Peers Peers
 }
 
 // Gate judges sends. Every method is safe for concurrent use.
@@ -57,6 +59,7 @@ type Gate struct {
 	heard     heard
 	pace      pace  // of codes sent and entered
 	observers *ring // nil where there are none
+	peers     Peers // nil where there are none
 	// unremembered are answers that did not fit into the memory of idempotency keys.
 	unremembered atomic.Int64
 
@@ -81,7 +84,7 @@ func New(ctx context.Context, o Options) (*Gate, error) {
 	if err != nil {
 		return nil, err
 	}
-	g := &Gate{store: o.Store, lists: o.Lists, consent: o.Consent, detect: o.Detect, prices: o.Prices, replies: o.Replies, clock: o.Clock, ids: ids}
+	g := &Gate{store: o.Store, lists: o.Lists, consent: o.Consent, detect: o.Detect, prices: o.Prices, replies: o.Replies, clock: o.Clock, ids: ids, peers: o.Peers}
 	g.scratch.New = func() any { return new(scratch) }
 	if err := g.SetPolicy(ctx, o.Policy); err != nil {
 		return nil, err

@@ -111,7 +111,7 @@ func (d *detection) ReleaseBlock(ctx context.Context, in *sendgatev1.ReleaseBloc
 	}
 	entry.Values = []string{all[at].Kind.String() + " " + all[at].Subject.String()}
 	err = d.audit.around(entry, func() error {
-		if !d.engine.Release(now, in.Id) {
+		if !d.gate.Release(in.Id) {
 			return gone
 		}
 		return nil

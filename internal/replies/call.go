@@ -16,7 +16,7 @@ const (
 	Done           // answered before: give Reply
 	Conflict       // the same key came with another body, within Keep
 	Full           // no room: do the work; it will not be remembered, and Finish does nothing
-	inFlight       // only in records
+	InFlight       // another process is at it; only of [Shared] and in records
 )
 
 // String returns "new", "done", "conflict" or "full".
@@ -30,7 +30,7 @@ func (s State) String() string {
 		return "conflict"
 	case Full:
 		return "full"
-	case inFlight:
+	case InFlight:
 		return "in flight"
 	}
 	return "none"
@@ -54,6 +54,7 @@ type Call struct {
 	set      *set
 	at       int
 	sequence uint64
+	other    elsewhere
 }
 
 // Begin tells what is known of a key, and if that is nothing, begins to know it. If a twin is in flight, Begin waits until it
@@ -71,6 +72,11 @@ func (t *Table) Begin(ctx context.Context, now time.Time, q Question, room []byt
 			return Call{}, ErrClosed
 		}
 		if twin == nil {
+			if t.shared != nil && (call.State == New || call.State == Full) {
+				if err := t.beginShared(ctx, &call, key, q.Body, room); err != nil {
+					return Call{}, err
+				}
+			}
 			t.count(call.State)
 			return call, nil
 		}
@@ -105,7 +111,7 @@ func (t *Table) begin(r *region, sets [2]*set, now int64, key, body Sum, room []
 				free = i
 			case h.body != body:
 				return Call{State: Conflict}, nil
-			case h.state == inFlight:
+			case h.state == InFlight:
 				return Call{}, r.twin(h.sequence)
 			default:
 				return Call{State: Done, Reply: append(room, s.replies[i][:h.length]...)}, nil
@@ -120,7 +126,7 @@ func (t *Table) begin(r *region, sets [2]*set, now int64, key, body Sum, room []
 		r.last++
 		call.sequence = r.last
 		call.set.heads[call.at] = head{
-			key: key, body: body, expires: now + t.keep, epoch: t.epoch, sequence: call.sequence, state: inFlight,
+			key: key, body: body, expires: now + t.keep, epoch: t.epoch, sequence: call.sequence, state: InFlight,
 		}
 	}
 	return call, nil
@@ -145,6 +151,7 @@ func (c *Call) Finish(reply []byte) error {
 	if len(reply) > MaxReply {
 		return fmt.Errorf("replies: a reply of %d bytes: must be at most %d", len(reply), MaxReply)
 	}
+	c.tellOthers(reply) // first: who is told here must be told the same there
 	c.end(func(h *head) {
 		h.length = uint16(copy(c.set.replies[c.at][:], reply))
 		h.state = Done
@@ -155,6 +162,7 @@ func (c *Call) Finish(reply []byte) error {
 
 // Abandon forgets the call: the next who asks is New, the first of those who wait at once. After Finish it does nothing.
 func (c *Call) Abandon() {
+	c.tellOthers(nil)
 	c.end(func(h *head) { h.state = 0 })
 }
 
@@ -167,7 +175,7 @@ func (c *Call) end(write func(*head)) {
 	defer r.mu.Unlock()
 	if !r.closed {
 		h := &c.set.heads[c.at]
-		if h.state == inFlight && h.epoch == c.table.epoch && h.sequence == c.sequence {
+		if h.state == InFlight && h.epoch == c.table.epoch && h.sequence == c.sequence {
 			write(h)
 		}
 		r.wake(c.sequence)

@@ -26,7 +26,7 @@ type head struct {
 	expires  int64  // in microseconds since 1970
 	epoch    uint64 // of the process that wrote it
 	sequence uint64 // of the call, within its epoch and region
-	state    State  // 0, inFlight or Done; their values are part of the file
+	state    State  // 0, InFlight or Done; their values are part of the file
 	_        uint8
 	length   uint16 // of the reply
 	sum      uint32 // of all before it and the reply; only of a record that is Done
@@ -51,7 +51,7 @@ func (s *set) whole(i int) bool {
 func (t *Table) live(h *head, now int64) bool {
 	left := h.expires - now
 	switch h.state {
-	case inFlight: // of a process that died: free
+	case InFlight: // of a process that died: free
 		return h.epoch == t.epoch && left > 0
 	case Done:
 		return left > 0 && left <= 2*t.keep

@@ -37,6 +37,8 @@ type Options struct {
 	Secret []byte
 	// Keep is how long a reply is remembered, from the beginning of its call; up to a day. Default: 10 minutes.
 	Keep time.Duration
+	// Shared is asked about keys that are new here, so that other processes know them, which must have the same secret. Default none.
+	Shared Shared
 }
 
 // Table remembers replies. All its methods may be called concurrently.
@@ -50,9 +52,10 @@ type Table struct {
 	each    uint64 // sets in a region
 	epoch   uint64 // drawn by this process
 	secret  [sha256.Size]byte
-	keep    int64 // microseconds
+	keep    int64  // microseconds
+	shared  Shared // nil where there is none
 
-	fresh, replayed, waited, conflicts, full, damaged atomic.Int64
+	fresh, replayed, waited, conflicts, full, damaged, unshared atomic.Int64
 }
 
 type region struct {
@@ -79,14 +82,18 @@ func Open(o Options) (*Table, error) {
 	if err != nil {
 		return nil, fmt.Errorf("replies: %w", err)
 	}
-	t := &Table{mem: mem, keep: o.Keep.Microseconds()}
+	t := &Table{mem: mem, keep: o.Keep.Microseconds(), shared: o.Shared}
 	t.sets = unsafe.Slice((*set)(unsafe.Pointer(unsafe.SliceData(mem.Bytes))), len(mem.Bytes)/int(unsafe.Sizeof(set{})))
 	regions := 1
 	for regions < maxRegions && 2*regions*minRegion <= len(t.sets) {
 		regions *= 2
 	}
 	t.regions, t.each = make([]region, regions), uint64(len(t.sets)/regions)
-	t.secret = sha256.Sum256(append(mem.Seed[:len(mem.Seed):len(mem.Seed)], o.Secret...))
+	seed := mem.Seed[:]
+	if o.Shared != nil {
+		seed = nil // the hashes must be those of the others
+	}
+	t.secret = sha256.Sum256(append(seed[:len(seed):len(seed)], o.Secret...))
 	var epoch [8]byte
 	rand.Read(epoch[:]) // never fails
 	t.epoch = binary.LittleEndian.Uint64(epoch[:])
@@ -119,6 +126,7 @@ type Stats struct {
 	Conflicts int64 // calls with a key that has another body
 	Full      int64 // calls that found no room
 	Damaged   int64 // records that were found damaged and forgotten
+	Unshared  int64 // times that the other processes could not be asked, or told
 }
 
 // Stats returns the counts. They are not of one moment.
@@ -126,7 +134,7 @@ func (t *Table) Stats() Stats {
 	return Stats{
 		Capacity: int64(len(t.regions)) * int64(t.each) * reach,
 		New:      t.fresh.Load(), Replayed: t.replayed.Load(), Waited: t.waited.Load(),
-		Conflicts: t.conflicts.Load(), Full: t.full.Load(), Damaged: t.damaged.Load(),
+		Conflicts: t.conflicts.Load(), Full: t.full.Load(), Damaged: t.damaged.Load(), Unshared: t.unshared.Load(),
 	}
 }
 

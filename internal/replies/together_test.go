@@ -168,7 +168,7 @@ func TestKill(t *testing.T) {
 		t.Skip("starts processes")
 	}
 	path := filepath.Join(t.TempDir(), "replies")
-	var finished, inFlight []string
+	var finished, InFlight []string
 	for round := range 8 {
 		child := exec.Command(os.Args[0], "-test.run=^TestKilledChild$")
 		child.Env = append(os.Environ(), killedAt+"="+path)
@@ -187,7 +187,7 @@ func TestKill(t *testing.T) {
 			if key, ok := strings.CutPrefix(lines.Text(), "finished "); ok {
 				finished = append(finished, key)
 			} else if key, ok := strings.CutPrefix(lines.Text(), "in flight "); ok {
-				inFlight = append(inFlight, key)
+				InFlight = append(InFlight, key)
 			}
 		}
 		if err := child.Wait(); err == nil || child.ProcessState.Exited() {
@@ -201,14 +201,14 @@ func TestKill(t *testing.T) {
 			t.Errorf("finished %s: %v %q %v", key, call.State, call.Reply, err)
 		}
 	}
-	for _, key := range inFlight {
+	for _, key := range InFlight {
 		call, err := table.Begin(t.Context(), start, Question{Account: "a", Key: key}, nil)
 		if err != nil || call.State != New {
 			t.Errorf("in flight %s: %v %v", key, call.State, err)
 		}
 		call.Abandon()
 	}
-	if len(finished) < 500 || len(inFlight) < 100 || table.Stats().Damaged != 0 {
-		t.Errorf("%d finished, %d in flight, %d damaged", len(finished), len(inFlight), table.Stats().Damaged)
+	if len(finished) < 500 || len(InFlight) < 100 || table.Stats().Damaged != 0 {
+		t.Errorf("%d finished, %d in flight, %d damaged", len(finished), len(InFlight), table.Stats().Damaged)
 	}
 }

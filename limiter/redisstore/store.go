@@ -28,12 +28,13 @@ var (
 
 // Store is a [limiter.Store] on Redis or Valkey. It is safe for concurrent use.
 type Store struct {
-	o      Options
-	prefix string // with the version
-	keyed  *keyed
-	script *rueidis.Lua
-	near   *near
-	wall   func() time.Time
+	o                                    Options
+	prefix                               string // with the version
+	keyed                                *keyed
+	script                               *rueidis.Lua
+	mapScript, repliesScript, beatScript *rueidis.Lua
+	near                                 *near
+	wall                                 func() time.Time
 
 	client  atomic.Pointer[rueidis.Client] // nil until the first connection
 	cluster atomic.Bool
@@ -65,7 +66,8 @@ func Open(o Options) (*Store, error) {
 	if err := o.complete(); err != nil {
 		return nil, err
 	}
-	s := &Store{o: o, prefix: o.Prefix + version, keyed: newKeyed(o.Secret), script: rueidis.NewLuaScript(source), wall: time.Now,
+	s := &Store{o: o, prefix: o.Prefix + version, keyed: newKeyed(o.Secret), script: rueidis.NewLuaScript(source),
+		mapScript: rueidis.NewLuaScript(mapSource), repliesScript: rueidis.NewLuaScript(repliesSource), beatScript: rueidis.NewLuaScript(beatSource), wall: time.Now,
 		abandon: make(chan abandoned, 1024), stopping: make(chan struct{})}
 	if o.Near > 0 {
 		s.near = &near{life: o.Near}
