@@ -104,6 +104,7 @@ func (p *Policy) settleLimits() {
 		}
 	}
 	p.Limits = slices.DeleteFunc(p.Limits, func(l Limit) bool { return l.Mode == Off })
+	p.settleCandidates()
 	slices.SortStableFunc(p.Limits, func(a, b Limit) int { return rank(&a) - rank(&b) })
 	p.Delays = slices.DeleteFunc(p.Delays, func(y Delay) bool { return y.Mode == Off })
 	p.Spend = slices.DeleteFunc(p.Spend, func(s Spend) bool { return s.Mode == Off })

@@ -114,6 +114,9 @@ type Limit struct {
 	FailMode    FailMode
 	Match       Match `json:",omitzero"`
 	Unless      Match `json:",omitzero"`
+	// Candidates stand beside this limit, each as a limit of its own in shadow mode with CandidateOf set to this one's Name.
+	Candidates  []Candidate `json:",omitempty"`
+	CandidateOf string      `json:",omitempty"`
 
 	// NotAccounts have a limit of this name of their own, or have it off, and are not judged by this one.
 	NotAccounts []string

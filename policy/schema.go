@@ -61,6 +61,7 @@ func limitFields(l *Limit) []field {
 		{"fail_mode", choice(&l.FailMode, Open, Closed, Local), "", "What the rule answers when the store cannot. Left out: what fail_mode says."},
 		{"match", match(&l.Match), "", "The sends that the rule is for: those for which all these fields hold. Left out: every send."},
 		{"unless", sameAs("limits[].match", match(&l.Unless)), "", "Sends that the rule is not for: those for which all these fields hold."},
+		{"candidates", candidates(l), "", "Other sizes of this limit, counted and reported beside it as if they were the limit, never enforced."},
 	}
 }
 

@@ -269,6 +269,7 @@ func accountFields(p *Policy, name string, a *Account) []field {
 		{"region", word(&a.Residency, "region name", "a lower-case word, such as eu", regionPattern), "", "Where the data of the account stays."},
 		{"default_region", region(&a.DefaultRegion), "", "The country of numbers that are written without one. Left out: numbers.default_region."},
 		{"countries", pointer(&a.Countries, countriesFields), "", "Which countries are sent to, instead of numbers.countries."},
+		{"mode", choice(&a.Mode, Enforce, Shadow), "enforce", "shadow: limits, delays, budgets and detection judge and report the sends of this account and stop none of them; what they count is kept apart from what other accounts count. Lists, opt-outs and numbers hold all the same."},
 		{"limits", sameAs("limits[]", limits(&p.Limits, start)), "", "Limits of this account. One with the name of a limit takes its place and differs in what is written."},
 		{"detect", sameAs("detect", detect), "", "Detection for this account. It differs from detect in what is written."},
 	}

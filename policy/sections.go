@@ -161,6 +161,9 @@ type Account struct {
 	Residency string
 	// DefaultRegion is the country of numbers written without one.
 	DefaultRegion string
+	// Mode is Enforce or Shadow. In Shadow its limits, delays, budgets and detection are judged and reported, with counters of their
+	// own, and stop nothing.
+	Mode Mode
 	// Countries is nil where those of numbers hold.
 	Countries *Countries
 	// Detect is detection for this account: that of the whole policy where the account says nothing else.
