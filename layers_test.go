@@ -28,6 +28,7 @@ var layers = map[string]int{
 	"internal/mapped":   -1, // memory for the tables above
 	"internal/lists":    1,  // numbers and addresses in, an answer out
 	"internal/replies":  0,
+	"internal/report":   0, // what would have happened, counted
 	"internal/extract":  0,
 	"policy":            1,
 	"consent/keyword":   0, // a text in, what it asks for out
