@@ -39,13 +39,11 @@ type grpcServer struct {
 func newGRPC(s *service, maxInFlight int64, transport credentials.TransportCredentials) *grpcServer {
 	g := &grpcServer{service: s, health: health.NewServer(), draining: make(chan struct{})}
 	g.streams.max = maxInFlight
-	g.server = grpc.NewServer(
+	g.server = grpc.NewServer(append(TransportOptions(),
 		grpc.Creds(transport),
-		grpc.MaxRecvMsgSize(maxMessage),
-		grpc.MaxConcurrentStreams(maxStreams),
 		grpc.UnaryInterceptor(g.catchUnary),
 		grpc.StreamInterceptor(g.catchStream),
-	)
+	)...)
 	sendgatev1.RegisterSendGateServiceServer(g.server, g)
 	authv3.RegisterAuthorizationServer(g.server, &extAuthz{service: s})
 	healthgrpc.RegisterHealthServer(g.server, g.health)

@@ -1,6 +1,7 @@
-// Command floor serves [bench.Floor] with the default options of grpc-go, until it is told to stop:
+// Command floor serves [bench.Floor] until it is told to stop, with the default options of grpc-go or with those of the sidecar:
 //
-//	floor ADDR    ADDR is 127.0.0.1:PORT or unix:/path
+//	floor ADDR            ADDR is 127.0.0.1:PORT or unix:/path
+//	floor sidecar ADDR
 package main
 
 import (
@@ -17,6 +18,7 @@ import (
 
 	"github.com/sendgate/sendgate/bench"
 	sendgatev1 "github.com/sendgate/sendgate/proto/sendgate/v1"
+	"github.com/sendgate/sendgate/server"
 )
 
 func main() {
@@ -27,8 +29,12 @@ func main() {
 }
 
 func serve(args []string) error {
+	var options []grpc.ServerOption
+	if len(args) == 2 && args[0] == "sidecar" {
+		options, args = server.TransportOptions(), args[1:]
+	}
 	if len(args) != 1 {
-		return fmt.Errorf("write floor ADDR, where ADDR is 127.0.0.1:PORT or unix:/path")
+		return fmt.Errorf("write floor ADDR or floor sidecar ADDR, where ADDR is 127.0.0.1:PORT or unix:/path")
 	}
 	network, address := "tcp", args[0]
 	if path, ok := strings.CutPrefix(address, "unix:"); ok {
@@ -38,14 +44,14 @@ func serve(args []string) error {
 	if err != nil {
 		return err
 	}
-	server := grpc.NewServer()
-	sendgatev1.RegisterSendGateServiceServer(server, bench.Floor{})
-	grpc_health_v1.RegisterHealthServer(server, health.NewServer())
+	floor := grpc.NewServer(options...)
+	sendgatev1.RegisterSendGateServiceServer(floor, bench.Floor{})
+	grpc_health_v1.RegisterHealthServer(floor, health.NewServer())
 	stop := make(chan os.Signal, 1)
 	signal.Notify(stop, syscall.SIGTERM, os.Interrupt)
 	go func() {
 		<-stop
-		server.Stop()
+		floor.Stop()
 	}()
-	return server.Serve(listener)
+	return floor.Serve(listener)
 }
