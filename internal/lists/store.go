@@ -32,6 +32,7 @@ type Store struct {
 	edit      *edit
 	broken    error // why no change can be taken any more
 	notes     []string
+	onChange  func([]Change)
 }
 
 const minCompact = 1024
@@ -159,12 +160,16 @@ func (s *Store) Add(now time.Time, entries ...Entry) ([]Entry, error) {
 	} else {
 		s.edit.fork()
 	}
+	changes := make([]Change, 0, len(dropped)+len(stored))
 	for _, e := range dropped {
 		s.edit.drop(e.List, e.Target)
+		changes = append(changes, Change{true, e})
 	}
 	for _, e := range stored {
 		s.edit.put(e)
+		changes = append(changes, Change{false, e})
 	}
+	s.tellChange(changes)
 	return stored, s.finish(now)
 }
 
@@ -195,6 +200,7 @@ func (s *Store) Remove(now time.Time, list List, target Target, reason, author s
 	s.lines++
 	s.edit.fork()
 	s.edit.drop(list, gone.Target)
+	s.tellChange([]Change{{true, change}})
 	return gone, true, s.finish(now)
 }
 

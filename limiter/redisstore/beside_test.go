@@ -3,75 +3,65 @@ package redisstore_test
 import (
 	"encoding/binary"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
 	"github.com/sendgate/sendgate/limiter/redisstore"
 )
 
-func item(field string, stamp uint64, text string) redisstore.Item {
-	return redisstore.Item{Field: field, Value: append(binary.BigEndian.AppendUint64(nil, stamp), text...)}
-}
-
 // TestMap: the newest stamp stays whoever comes last, a reader is told what changed, and that the server has lost it all.
 func TestMap(t *testing.T) {
 	r := startServer(t)
 	m := open(t, redisstore.Options{Addrs: []string{r.addr}, Timeout: 5 * time.Second}).Map("lists")
-	put := func(items ...redisstore.Item) {
+	put := func(field string, stamp uint64, text string) {
 		t.Helper()
-		if err := m.Put(t.Context(), items); err != nil {
+		if err := m.Put(t.Context(), []string{field}, [][]byte{append(binary.BigEndian.AppendUint64(nil, stamp), text...)}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	var at redisstore.Cursor
-	read := func(want ...string) (epoch string) {
+	epoch, rev := "", int64(0)
+	after := func() (got []string) {
 		t.Helper()
-		items, next, err := m.After(t.Context(), at)
+		var err error
+		epoch, rev, err = m.After(t.Context(), epoch, rev, func(field string, value []byte) { got = append(got, field+"="+string(value[8:])) })
 		if err != nil {
 			t.Fatal(err)
 		}
-		var got []string
-		for _, it := range items {
-			got = append(got, it.Field+"="+string(it.Value[8:]))
-		}
-		if fmt.Sprint(got) != fmt.Sprint(want) {
-			t.Errorf("read %v, want %v", got, want)
-		}
-		at = next
-		return next.Epoch
+		return got
 	}
-	if epoch := read(); epoch != "" {
+	read := func(want ...string) {
+		t.Helper()
+		if got := after(); !slices.Equal(got, want) {
+			t.Errorf("read %q, want %q", got, want)
+		}
+	}
+	if read(); epoch != "" {
 		t.Errorf("an empty map has epoch %q", epoch)
 	}
-	put(item("a", 5, "a5"), item("b", 1<<52, "b"))
-	first := read("a=a5", "b=b")
-	put(item("a", 4, "a4"), item("b", 1<<52, "late"))
+	put("a", 5, "a5")
+	put("b", 1<<52, "b")
+	read("a=a5", "b=b")
+	first := epoch
+	put("a", 4, "a4")
+	put("b", 1<<52, "late")
 	read()
-	put(item("a", 6, "a6\x00\xff"))
+	put("a", 6, "a6\x00\xff")
 	read("a=a6\x00\xff")
 	r.do("FLUSHALL")
-	if epoch := read(); epoch == first {
+	if read(); epoch == first {
 		t.Error("what was lost is not told")
 	}
-	put(item("c", 1, "c"))
-	if epoch := read("c=c"); epoch == first || epoch == "" {
+	put("c", 1, "c")
+	if read("c=c"); epoch == first || epoch == "" {
 		t.Errorf("epoch %q after %q", epoch, first)
 	}
-	var many []redisstore.Item
 	for i := range 1200 {
-		many = append(many, item(fmt.Sprintf("m%04d", i), 1, ""))
+		put(fmt.Sprintf("m%04d", i), 1, "")
 	}
-	put(many...)
 	total := 0
-	for {
-		items, next, err := m.After(t.Context(), at)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if at = next; len(items) == 0 {
-			break
-		}
-		total += len(items)
+	for got := after(); len(got) > 0; got = after() {
+		total += len(got)
 	}
 	if total != 1200 {
 		t.Errorf("read %d of 1200", total)

@@ -18,18 +18,6 @@ type Map struct {
 	keys []string
 }
 
-// Item is one field of a Map.
-type Item struct {
-	Field string
-	Value []byte
-}
-
-// Cursor is how far a Map was read. The zero Cursor is its beginning. Epoch is another when the server has lost the map.
-type Cursor struct {
-	Epoch string
-	Rev   int64
-}
-
 // StampSize is the bytes of a stamp.
 const StampSize = 8
 
@@ -41,51 +29,53 @@ func (s *Store) Map(name string) *Map {
 	return &Map{s: s, keys: []string{s.named(name, "map"), s.named(name, "rev")}}
 }
 
-// Put puts items. It may be repeated.
-func (m *Map) Put(ctx context.Context, items []Item) error {
-	args := make([]string, 1, 2+2*len(items))
-	args[0] = "put"
-	args = append(args, rand.Text())
-	for _, it := range items {
-		if it.Field == "" || len(it.Value) < StampSize {
-			return fmt.Errorf("redisstore: map: field %q has a value of %d bytes: write a name, and a stamp first", it.Field, len(it.Value))
+// Put puts values by field, at most some hundred. It may be repeated.
+func (m *Map) Put(ctx context.Context, fields []string, values [][]byte) error {
+	args := append(make([]string, 0, 2+2*len(fields)), "put", rand.Text())
+	for i, field := range fields {
+		if field == "" || len(values[i]) < StampSize {
+			return fmt.Errorf("redisstore: map: field %q has a value of %d bytes: write a name, and a stamp first", field, len(values[i]))
 		}
-		args = append(args, it.Field, rueidis.BinaryString(it.Value))
+		args = append(args, field, rueidis.BinaryString(values[i]))
 	}
 	return m.s.beside(ctx, m.keys[0], besideTimeout, func(ctx context.Context, c rueidis.Client) error {
 		return m.s.mapScript.Exec(ctx, c, m.keys, args).Error()
 	})
 }
 
-// After reads up to 500 items that were put after a cursor, in the order in which they were put last, and where to go on. Where
-// the epoch of that is another than the cursor's, what was read before may be lost on the server, and reading begins anew.
-func (m *Map) After(ctx context.Context, at Cursor) (items []Item, next Cursor, err error) {
-	err = m.s.beside(ctx, m.keys[0], besideTimeout, func(ctx context.Context, c rueidis.Client) error {
-		got, err := m.s.mapScript.Exec(ctx, c, m.keys, []string{"get", at.Epoch, fmt.Sprint(at.Rev)}).ToArray()
+// After calls got with up to 500 fields that were put after a revision, in the order in which they were put last, and says where to
+// go on. The server draws an epoch for what it holds, "" where that is nothing. Where the epoch is another than the given one,
+// what was read before may be lost on the server, and reading begins anew.
+func (m *Map) After(ctx context.Context, epoch string, rev int64, got func(field string, value []byte)) (string, int64, error) {
+	err := m.s.beside(ctx, m.keys[0], besideTimeout, func(ctx context.Context, c rueidis.Client) error {
+		all, err := m.s.mapScript.Exec(ctx, c, m.keys, []string{"get", epoch, fmt.Sprint(rev)}).ToArray()
 		if err != nil {
 			return err
 		}
-		if len(got) < 2 || len(got)%2 != 0 {
-			return fmt.Errorf("an answer of %d parts", len(got))
+		if len(all) < 2 || len(all)%2 != 0 {
+			return fmt.Errorf("an answer of %d parts", len(all))
 		}
-		if next.Epoch, err = got[0].ToString(); err != nil {
+		newEpoch, err := all[0].ToString()
+		if err != nil {
 			return err
 		}
-		if next.Rev, err = got[1].AsInt64(); err != nil {
+		newRev, err := all[1].AsInt64()
+		if err != nil {
 			return err
 		}
-		for i := 2; i < len(got); i += 2 {
-			field, err := got[i].ToString()
+		for i := 2; i < len(all); i += 2 {
+			field, err := all[i].ToString()
 			if err != nil {
 				return err
 			}
-			value, err := got[i+1].AsBytes()
+			value, err := all[i+1].AsBytes()
 			if err != nil {
 				return err
 			}
-			items = append(items, Item{field, value})
+			got(field, value)
 		}
+		epoch, rev = newEpoch, newRev
 		return nil
 	})
-	return items, next, err
+	return epoch, rev, err
 }
