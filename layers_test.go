@@ -45,6 +45,7 @@ var layers = map[string]int{
 	"server":             4,
 	"client":             4,
 	"proto":              0,
+	"console":            0, // the files of a page
 	"cmd":                5,
 	"bench":              6, // looks at everything
 	"examples":           6,

@@ -28,7 +28,7 @@ const maxBody = 64 << 10
 
 // newHTTP makes the HTTP surface: JSON for people and scripts, probes, metrics. Browsers of other origins are refused: a page
 // must not be able to use up somebody's limits.
-func newHTTP(s *service, operators *admin, ready func() bool) *http.Server {
+func newHTTP(s *service, operators *admin, page *console, ready func() bool) *http.Server {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /v1/check", s.serveCheck)
 	mux.HandleFunc("/v1/check", refuseMethod("POST"))
@@ -47,6 +47,9 @@ func newHTTP(s *service, operators *admin, ready func() bool) *http.Server {
 	mux.Handle("GET /metrics", promhttp.HandlerFor(s.metrics.registry, promhttp.HandlerOpts{MaxRequestsInFlight: 4}))
 	mux.Handle(newConnect(s))
 	mux.Handle(operators.connect())
+	if page != nil {
+		page.register(mux)
+	}
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
 		writeFailure(w, &failure{code: codes.NotFound, reason: "NO_SUCH_PATH", message: "nothing here: POST /v1/check and /v1/verify ask, POST /v1/outcomes reports, GET /healthz, /readyz and /metrics tell"})
 	})

@@ -34,9 +34,11 @@ const (
 func needOf(path string) need {
 	switch {
 	case strings.HasPrefix(path, "/"+sendgatev1connect.AdminServiceName+"/"),
-		strings.HasPrefix(path, "/"+sendgatev1connect.DetectionServiceName+"/"):
+		strings.HasPrefix(path, "/"+sendgatev1connect.DetectionServiceName+"/"),
+		strings.HasPrefix(path, "/"+sendgatev1connect.BoardServiceName+"/"):
 		return needAdmin
 	case path == "/healthz", path == "/readyz", path == "/metrics",
+		path == "/", strings.HasPrefix(path, consolePath), // the console asks for itself
 		strings.HasPrefix(path, "/grpc.health."), strings.HasPrefix(path, "/grpc.reflection."):
 		return needNothing
 	}

@@ -45,6 +45,10 @@ type Options struct {
 	RateLimits *RateLimits
 	// Detect is the gate's, to show to operators. Default none.
 	Detect *detect.Engine
+	// Board is an observer of Gate, for operators who watch. Default none: then there is no console either.
+	Board *Board
+	// Console is about the page on the HTTP port.
+	Console ConsoleOptions
 	// OpenToAll lets callers without an identity in from other machines too, where nobody is asked for one.
 	OpenToAll bool
 	// GRPC and HTTP are where it listens; either may be nil. Serve closes them.
@@ -61,6 +65,7 @@ type Server struct {
 	service *service
 	grpc    *grpcServer
 	http    *http.Server
+	boards  *boards // nil where there are none
 	ready   atomic.Bool
 }
 
@@ -88,7 +93,19 @@ func New(o Options) (*Server, error) {
 		audit: auditLog{out: o.Audit, log: o.Log}}
 	s.grpc = newGRPC(s.service, o.MaxInFlight, transportOf(o.GRPC, o.TLS))
 	sendgatev1.RegisterAdminServiceServer(s.grpc.server, operators)
-	sendgatev1.RegisterDetectionServiceServer(s.grpc.server, &detection{admin: operators, engine: o.Detect, draining: s.grpc.draining})
+	detection := &detection{admin: operators, engine: o.Detect, draining: s.grpc.draining}
+	sendgatev1.RegisterDetectionServiceServer(s.grpc.server, detection)
+	var page *console
+	if o.Board != nil {
+		s.boards = newBoards(operators, o.Board, o.Detect, s.grpc.draining)
+		sendgatev1.RegisterBoardServiceServer(s.grpc.server, s.boards)
+		if o.Console.Access != ConsoleOff {
+			var err error
+			if page, err = newConsole(s.boards, detection, o.Console); err != nil {
+				return nil, err
+			}
+		}
+	}
 	if o.Detect != nil {
 		s.service.metrics.registry.MustRegister(&detectionState{o.Detect, o.Gate.Now})
 	}
@@ -99,7 +116,7 @@ func New(o Options) (*Server, error) {
 		}
 		rlsv3.RegisterRateLimitServiceServer(s.grpc.server, limits)
 	}
-	s.http = newHTTP(s.service, operators, s.ready.Load)
+	s.http = newHTTP(s.service, operators, page, s.ready.Load)
 	s.http.ErrorLog = slog.NewLogLogger(o.Log.Handler(), slog.LevelWarn)
 	return s, nil
 }
@@ -111,6 +128,9 @@ func (s *Server) Serve(ctx context.Context) error {
 	watching, done := context.WithCancel(ctx)
 	defer done()
 	go watch(watching, s.options.Log, s.watched, s.Reload)
+	if s.boards != nil {
+		go s.boards.run(watching)
+	}
 	failed := make(chan error, 2)
 	running := 0
 	if l := s.options.GRPC; l != nil {

@@ -42,6 +42,7 @@ type serveCommand struct {
 	rateLimitFlags
 	identityFlags
 	alertFlags
+	consoleFlags
 	LogLevel  slog.Level `help:"debug, info, warn or error (${default})." placeholder:"LEVEL" default:"info" env:"SENDGATE_LOG_LEVEL"`
 	LogFormat string     `help:"text, json, or auto: json unless it is a terminal (${default})." placeholder:"FORMAT" enum:"auto,text,json" default:"auto" env:"SENDGATE_LOG_FORMAT"`
 }
@@ -151,7 +152,8 @@ func (c *serveCommand) Run(s *streams) error {
 	} else {
 		go clock.Watch(ctx, log, 10*time.Second)
 	}
-	g, err := gate.New(ctx, gate.Options{Policy: p, Store: store, Lists: live, Consent: known.Ledger, Detect: seen.Engine, Prices: table, Replies: asked, Clock: clock.Now, Secret: secret, Observers: []gate.Observer{server.NewDenialLog(log)}})
+	board := server.NewBoard(table)
+	g, err := gate.New(ctx, gate.Options{Policy: p, Store: store, Lists: live, Consent: known.Ledger, Detect: seen.Engine, Prices: table, Replies: asked, Clock: clock.Now, Secret: secret, Observers: []gate.Observer{server.NewDenialLog(log), board}})
 	if err != nil {
 		return err
 	}
@@ -177,6 +179,7 @@ func (c *serveCommand) Run(s *streams) error {
 	}
 	srv, err := server.New(server.Options{
 		Identity: book, TLS: tls, OpenToAll: c.InsecureListen, Lists: live, Detect: seen.Engine, Audit: audit, RateLimits: rateLimits,
+		Board: board, Console: c.consoleFlags.options(secret),
 		Gate: g, Store: store, Log: log, Version: buildVersion(), GRPC: grpc, HTTP: http, MaxInFlight: c.MaxInFlight, Drain: c.Drain,
 	})
 	if err != nil {
@@ -186,6 +189,7 @@ func (c *serveCommand) Run(s *streams) error {
 	go refuseReload(ctx, log)
 	c.announce(log, p, store.Stats(), grpc, http)
 	c.identityFlags.announce(log, book, tls, grpc, http)
+	c.consoleFlags.announce(log, tls != nil, http)
 	if limits != nil {
 		log.Info("envoy rate limits", "source", c.EnvoyRatelimit, "domains", len(limits.Domains()), "limits", len(limits.Limits()), "windows", c.EnvoyRatelimitCompat)
 	}
