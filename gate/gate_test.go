@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -446,7 +447,7 @@ func TestObserver_isToldEveryAnswer(t *testing.T) {
 		t.Fatalf("%d events and %d dropped, want 2 and 0", len(seen.events), f.Stats().Dropped)
 	}
 	e := seen.events[1]
-	if e.Verdict.CheckID != denied.CheckID || e.Send != seen.events[0].Send || e.Cost != 1 {
+	if e.Verdict.CheckID != denied.CheckID || !reflect.DeepEqual(e.Send, seen.events[0].Send) || e.Cost != 1 {
 		t.Errorf("the observer saw %+v", e)
 	}
 	if s := fmt.Sprintf("%v %+v %#v", e.Send, e.Send, e.Send); strings.Contains(s, "81234567") {

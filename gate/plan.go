@@ -26,6 +26,7 @@ func (g *Gate) plan(ctx context.Context, r *rules, s *scratch) error {
 		}
 		send.KnownGood = known
 	}
+	send.At = s.event.Verdict.At
 	r.policy.Plan(send, &s.plan)
 	for i := range s.plan.Keys() {
 		s.keys = append(s.keys, g.key(s.plan.Key(i)))

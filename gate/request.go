@@ -73,6 +73,7 @@ func (r *rules) canonical(req *Request, send *policy.Send) error {
 	}
 	*send = policy.Send{
 		Account: name, Subaccount: req.Subaccount, Endpoint: req.Endpoint, Channel: req.Channel, Purpose: req.Purpose,
+		Cost: req.Cost, Attributes: req.Attributes,
 		ChallengePassed: req.ChallengePassed && req.Caller.Trusted,
 	}
 	region := r.policy.Numbers.DefaultRegion

@@ -39,6 +39,14 @@ type decoder struct {
 	problems []Problem
 	// at remembers where each path stands, for what can only be judged when all is read.
 	at map[string]*yaml.Node
+	// src is the file, for places within a value.
+	src []byte
+	// sendEnv is what conditions are compiled in.
+	sendEnv *lazyEnv
+}
+
+func newDecoder(file string) *decoder {
+	return &decoder{file: file, at: make(map[string]*yaml.Node), sendEnv: new(lazyEnv)}
 }
 
 // bad notes a problem.
@@ -64,6 +72,7 @@ func (d *decoder) badAt(path, format string, args ...any) {
 
 // document loads the one document of a file. It returns nil after it has noted why not.
 func (d *decoder) document(src []byte) *yaml.Node {
+	d.src = src
 	first := &yaml.Node{Line: 1, Column: 1}
 	if len(src) > maxFile {
 		d.bad(first, "", "the file is larger than %d MiB: keep long lists in the data directory (admin API)", maxFile>>20)

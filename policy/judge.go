@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 
+	"go.yaml.in/yaml/v4"
+
 	"github.com/sendgate/sendgate/internal/clientip"
 )
 
@@ -118,6 +120,7 @@ func (d *decoder) judgeMatches(p *Policy) {
 			}
 		}
 	}
+	d.judgeConditions(p, known)
 	for i := range p.Limits {
 		l := &p.Limits[i]
 		judge(&l.Match, l.path+".match")
@@ -136,6 +139,17 @@ func (d *decoder) judgeMatches(p *Policy) {
 	for i := range p.Spend {
 		judge(&p.Spend[i].Match, p.Spend[i].path+".match")
 		judge(&p.Spend[i].Unless, p.Spend[i].path+".unless")
+	}
+}
+
+// judgeConditions does the same for conditions, at the place within the expression.
+func (d *decoder) judgeConditions(p *Policy, accounts []string) {
+	for _, c := range p.conditions() {
+		for _, a := range c.accounts {
+			if a.name != "" && len(accounts) > 0 && !has(accounts, a.name) {
+				d.bad(&yaml.Node{Line: a.line, Column: a.column}, "", "there is no account %s%s", quote(a.name), remedy(a.name, accounts))
+			}
+		}
 	}
 }
 

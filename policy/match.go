@@ -3,6 +3,7 @@ package policy
 import (
 	"net/netip"
 	"slices"
+	"time"
 
 	"github.com/sendgate/sendgate/internal/phone"
 )
@@ -22,6 +23,10 @@ type Send struct {
 	KnownGood bool
 	// ChallengePassed says that the user has just passed a challenge.
 	ChallengePassed bool
+	// What only conditions ask for: how many units are sent, what else the caller says, and when it is.
+	Cost       int64
+	Attributes map[string]string
+	At         time.Time
 }
 
 // Match picks sends. Each field that is not empty must hold the send's value; an empty Match picks every send.

@@ -9,15 +9,13 @@ import (
 	"slices"
 	"time"
 
-	"go.yaml.in/yaml/v4"
-
 	"github.com/sendgate/sendgate/limiter"
 )
 
 // Parse reads a policy. The name is for messages: the path of the file. When anything is wrong the error is an [*Error] that
 // lists every problem, and there is no policy.
 func Parse(name string, src []byte) (*Policy, error) {
-	d := &decoder{file: name, at: make(map[string]*yaml.Node)}
+	d := newDecoder(name)
 	p := &Policy{Name: name}
 	if root := d.document(src); root != nil {
 		d.object(root, "", policyFields(p), false)
@@ -135,6 +133,9 @@ func (p *Policy) version() string {
 			_, _ = io.WriteString(h, e.clear()+"\n") // a hash never fails
 		}
 		_, _ = io.WriteString(h, "\n")
+	}
+	for rule, c := range p.conditions() { // they mask themselves, too
+		_, _ = io.WriteString(h, rule+"\n"+c.clear()+"\n")
 	}
 	return hex.EncodeToString(h.Sum(nil))[:12]
 }

@@ -55,7 +55,7 @@ func (p *Policy) Plan(s *Send, pl *Plan) {
 		for ; live != 0; live &= live - 1 {
 			i := word<<6 + bits.TrailingZeros64(live)
 			l := &x.limits[i]
-			if l.unless && p.Limits[i].Unless.Holds(s) {
+			if l.asks && !p.Limits[i].picks(s) {
 				continue
 			}
 			key := pl.key(p, l.group, s)
@@ -71,7 +71,7 @@ func (p *Policy) Plan(s *Send, pl *Plan) {
 	// Delays and budgets are few, so each is asked.
 	for i := range p.Delays {
 		y := &p.Delays[i]
-		if y.Purpose != s.Purpose || y.OnLimit == Challenge && s.ChallengePassed {
+		if y.Purpose != s.Purpose || y.OnLimit == Challenge && s.ChallengePassed || !y.When.Holds(s) {
 			continue
 		}
 		if key := pl.key(p, x.delays[i], s); key >= 0 {
@@ -80,7 +80,7 @@ func (p *Policy) Plan(s *Send, pl *Plan) {
 	}
 	for i := range p.Spend {
 		b, at := &p.Spend[i], &x.spend[i]
-		if at.match && !b.Match.Holds(s) || at.unless && b.Unless.Holds(s) {
+		if at.match && !b.Match.Holds(s) || at.unless && b.Unless.Holds(s) || !b.When.Holds(s) {
 			continue
 		}
 		if key := pl.key(p, at.group, s); key >= 0 {
@@ -120,8 +120,8 @@ type index struct {
 
 // planned is what Plan needs of a limit, in few bytes: a Limit has many.
 type planned struct {
-	group          int
-	unless, shadow bool
+	group        int
+	asks, shadow bool // asks: it has an unless or a when
 }
 
 type plannedSpend struct {
@@ -169,7 +169,7 @@ func (p *Policy) newIndex() index {
 	for i := range p.Limits {
 		l := &p.Limits[i]
 		x.all[i>>6] |= 1 << (i & 63)
-		x.limits[i] = planned{group: groupOf(l.By), unless: !l.Unless.empty(), shadow: l.Mode == Shadow}
+		x.limits[i] = planned{group: groupOf(l.By), asks: !l.Unless.empty() || l.When != nil, shadow: l.Mode == Shadow}
 	}
 	for i := range p.Delays {
 		x.delays = append(x.delays, groupOf(p.Delays[i].By))
@@ -212,6 +212,11 @@ func (p *Policy) answers(d dimension) (answers, bool) {
 		}
 	}
 	return a, len(a.byValue) > 0
+}
+
+// picks answers what the index does not: unless and when.
+func (l *Limit) picks(s *Send) bool {
+	return (l.Unless.empty() || !l.Unless.Holds(s)) && l.When.Holds(s)
 }
 
 // replacedFor is the values of a dimension for which another limit of the same name stands in for l.

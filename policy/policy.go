@@ -114,6 +114,8 @@ type Limit struct {
 	FailMode    FailMode
 	Match       Match `json:",omitzero"`
 	Unless      Match `json:",omitzero"`
+	// When is nil where there is no condition.
+	When *Condition `json:",omitempty"`
 	// Candidates stand beside this limit, each as a limit of its own in shadow mode with CandidateOf set to this one's Name.
 	Candidates  []Candidate `json:",omitempty"`
 	CandidateOf string      `json:",omitempty"`

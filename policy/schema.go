@@ -61,6 +61,7 @@ func limitFields(l *Limit) []field {
 		{"fail_mode", choice(&l.FailMode, Open, Closed, Local), "", "What the rule answers when the store cannot. Left out: what fail_mode says."},
 		{"match", match(&l.Match), "", "The sends that the rule is for: those for which all these fields hold. Left out: every send."},
 		{"unless", sameAs("limits[].match", match(&l.Unless)), "", "Sends that the rule is not for: those for which all these fields hold."},
+		{"when", condition(&l.When), "", "The sends that the rule is for, as a CEL expression; see docs/policy.md. With match, both must hold. A condition that cannot be answered holds."},
 		{"candidates", candidates(l), "", "Other sizes of this limit, counted and reported beside it as if they were the limit, never enforced."},
 	}
 }
@@ -82,12 +83,10 @@ func isEmptyMapping(n *yaml.Node) bool { return n.Kind == yaml.MappingNode && le
 
 func matchFields(m *Match) []field {
 	return []field{
-		{"account", oneOrMore(&m.Account, func(s *string) value { return word(s, "account name", accountBounds, accountPattern) }), "", "The account."},
+		{"account", oneOrMore(&m.Account, accountName), "", "The account."},
 		{"subaccount", oneOrMore(&m.Subaccount, text), "", "The subaccount."},
 		{"endpoint", oneOrMore(&m.Endpoint, text), "", "The endpoint, exactly as callers send it."},
-		{"channel", oneOrMore(&m.Channel, func(s *string) value {
-			return word(s, "channel", "a lower-case word, such as sms, voice or whatsapp", channelPattern)
-		}), "", "The channel."},
+		{"channel", oneOrMore(&m.Channel, channel), "", "The channel."},
 		{"purpose", oneOrMore(&m.Purpose, purpose), "", "The purpose."},
 		{"country", oneOrMore(&m.Country, country), "", "The country of the number, ISO 3166-1 alpha-2. ZZ: numbers of no country."},
 		{"number_type", oneOrMore(&m.NumberType, numberType), "", "The type of the number, by its numbering plan."},
@@ -148,6 +147,12 @@ func text(dst *string) value {
 }
 
 func purpose(dst *string) value { return choice(dst, "otp", "transactional", "marketing") }
+
+func channel(dst *string) value {
+	return word(dst, "channel", "a lower-case word, such as sms, voice or whatsapp", channelPattern)
+}
+
+func accountName(dst *string) value { return word(dst, "account name", accountBounds, accountPattern) }
 
 func numberType(dst *string) value {
 	var names []string

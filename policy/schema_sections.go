@@ -44,6 +44,7 @@ func delayFields(y *Delay) []field {
 		{"mode", choice(&y.Mode, Enforce, Shadow, Off), "enforce", "shadow is kept and reported, never enforced."},
 		{"count_denied", boolean(&y.CountDenied), "false", "Let sends that are denied make the wait longer, too."},
 		{"fail_mode", choice(&y.FailMode, Open, Closed, Local), "", "What the delay answers when the store cannot. Left out: fail_mode.default."},
+		{"when", sameAs("limits[].when", condition(&y.When)), "", "The sends that are delayed, as a CEL expression."},
 	}
 }
 
@@ -75,6 +76,7 @@ func spendFields(s *Spend) []field {
 		{"fail_mode", choice(&s.FailMode, Open, Closed, Local), "", "What the budget answers when the store cannot. Left out: what fail_mode says."},
 		{"match", sameAs("limits[].match", match(&s.Match)), "", "The sends that the budget is for: those for which all these fields hold. Left out: every send."},
 		{"unless", sameAs("limits[].match", match(&s.Unless)), "", "Sends that the budget is not for: those for which all these fields hold."},
+		{"when", sameAs("limits[].when", condition(&s.When)), "", "The sends that the budget is for, as a CEL expression."},
 	}
 }
 

@@ -19,6 +19,8 @@ type Delay struct {
 	Mode        Mode
 	CountDenied bool
 	FailMode    FailMode
+	// When is nil where there is no condition.
+	When *Condition `json:",omitempty"`
 
 	path string
 }
@@ -47,6 +49,8 @@ type Spend struct {
 	FailMode            FailMode
 	Match               Match `json:",omitzero"`
 	Unless              Match `json:",omitzero"`
+	// When is nil where there is no condition.
+	When *Condition `json:",omitempty"`
 
 	path string
 }

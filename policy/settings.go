@@ -14,7 +14,7 @@ func Settings(name string, src []byte, known []string) (map[string]string, error
 	if !saysSomething(src) {
 		return settings, nil
 	}
-	d := &decoder{file: name, at: make(map[string]*yaml.Node)}
+	d := newDecoder(name)
 	if n := d.document(src); n != nil && d.plain(n, "", yaml.MappingNode, "one setting a line, such as "+known[0]+": VALUE") {
 		d.keys(n, "")
 		for i := 0; i+1 < len(n.Content); i += 2 {

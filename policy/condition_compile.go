@@ -1,0 +1,303 @@
+package policy
+
+import (
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"cel.dev/cel-go/cel"
+	"cel.dev/cel-go/common"
+	"cel.dev/cel-go/common/ast"
+	"cel.dev/cel-go/common/cost"
+	"cel.dev/cel-go/common/operators"
+
+	"github.com/sendgate/sendgate/internal/phone"
+)
+
+// finding is what is wrong at one place of an expression.
+type finding struct {
+	offset  int // in runes from its begin
+	message string
+}
+
+// named is a name in an expression that must exist elsewhere in the policy.
+type named struct {
+	name         string
+	line, column int // in the file
+}
+
+// expression is an expression that CEL has accepted.
+type expression struct {
+	text    string
+	ast     *cel.Ast
+	program cel.Program
+	about   []string
+}
+
+// compile reads an expression in an environment. It finds everything that is wrong, or nothing.
+func compile(env *cel.Env, text string, vars map[string]*cel.Type, want []*cel.Type, lengths sizes) (*expression, []finding) {
+	if len(text) > maxExpression {
+		return nil, []finding{{0, fmt.Sprintf("it is longer than %d bytes: write a shorter one, or several rules", maxExpression)}}
+	}
+	checked, issues := env.Compile(text)
+	if issues.Err() != nil {
+		return nil, findings(text, issues.Errors(), slices.Sorted(maps.Keys(vars)))
+	}
+	if out := checked.OutputType(); !slices.ContainsFunc(want, func(t *cel.Type) bool { return t.IsEquivalentType(out) }) {
+		return nil, []finding{{0, fmt.Sprintf("this is a %s and not a %s%s", typeName(out), typeName(want[0]), comparing(out, want[0]))}}
+	}
+	estimate, err := env.EstimateCost(checked, lengths)
+	switch {
+	case err != nil:
+		return nil, []finding{{0, "its cost cannot be estimated: write a simpler one"}}
+	case estimate.Max > maxExpressionCost:
+		return nil, []finding{{0, fmt.Sprintf("it may cost %s steps for one send and %d are allowed: leave out loops in loops and long patterns", steps(estimate.Max), maxExpressionCost)}}
+	}
+	program, err := env.Program(checked, cel.EvalOptions(cel.OptOptimize), cel.CostLimit(maxExpressionCost))
+	if err != nil {
+		return nil, []finding{{0, "it cannot be made into a program: " + maskDigits(firstLine(err.Error()))}}
+	}
+	x := &expression{text: text, ast: checked, program: program}
+	for _, r := range checked.NativeRep().ReferenceMap() {
+		if _, is := vars[r.Name]; is && !slices.Contains(x.about, r.Name) {
+			x.about = append(x.about, r.Name)
+		}
+	}
+	slices.Sort(x.about)
+	return x, nil
+}
+
+// steps is a cost for people.
+func steps(n uint64) string {
+	if n > 1_000_000_000 {
+		return "more than a billion"
+	}
+	return fmt.Sprint(n)
+}
+
+func comparing(out, want *cel.Type) string {
+	if want == cel.BoolType && out == cel.StringType {
+		return `: compare it, such as == "SG"`
+	}
+	return ""
+}
+
+// findings puts CEL's errors into words of ours.
+func findings(text string, errs []*cel.Error, vars []string) []finding {
+	var out []finding
+	for _, e := range errs {
+		f := finding{offsetOf(text, e.Location), maskDigits(firstLine(e.Message))}
+		if syntax, is := strings.CutPrefix(f.message, "Syntax error: "); is {
+			what, _, _ := strings.Cut(syntax, " expecting ")
+			f.message = "this is not CEL: " + strings.ReplaceAll(what, "'<EOF>'", "the end")
+			return []finding{{f.offset, f.message + ": check quotes, brackets and operators (==, !=, &&, ||, !, in)"}}
+		}
+		if m := undeclared.FindStringSubmatch(f.message); m != nil {
+			f.offset = startOf(text, f.offset, m[1])
+			f.message = fmt.Sprintf("there is no %s%s", quote(m[1]), remedy(m[1], vars))
+		} else if m := noOverload.FindStringSubmatch(f.message); m != nil {
+			f.message = overloadMessage(m[1], m[2])
+		} else if f.message == "invalid matches argument" {
+			f.message = "this is no pattern: write a regular expression of RE2"
+		}
+		out = append(out, f)
+	}
+	return out
+}
+
+var (
+	undeclared = regexp.MustCompile(`^undeclared reference to '([^']*)'`)
+	noOverload = regexp.MustCompile(`^found no matching overload for '([^']*)' applied to '([^']*)'`)
+)
+
+// overloadMessage says what does not go together: "(string, int)" for an operator, "number.(string)" for a member.
+func overloadMessage(function, applied string) string {
+	if target, _, member := strings.Cut(applied, ".("); member {
+		return fmt.Sprintf("a %s has no %s for this%s", target, function, membersOf(target))
+	}
+	operator, _ := operators.FindReverse(function)
+	if operator == "" {
+		operator = function
+	}
+	return fmt.Sprintf("%s does not go with %s: write both sides of one type", operator, strings.Trim(applied, "()"))
+}
+
+func membersOf(target string) string {
+	switch target {
+	case numberCEL.TypeName():
+		return `: write .hasPrefix("+6591") or .inRange("+6591234***")`
+	case clientCEL.TypeName():
+		return `: write .within("203.0.113.0/24")`
+	}
+	return ": write a literal of its type"
+}
+
+func typeName(t *cel.Type) string {
+	switch t {
+	case cel.BoolType:
+		return "true or false"
+	case cel.StringType:
+		return "text"
+	}
+	return t.String()
+}
+
+// startOf moves from the dot in the middle of a name, where CEL points, to where the name begins.
+func startOf(text string, offset int, name string) int {
+	runes := []rune(text)
+	length := utf8.RuneCountInString(name)
+	for at := offset; at >= max(0, offset-length); at-- {
+		if at+length <= len(runes) && string(runes[at:at+length]) == name {
+			return at
+		}
+	}
+	return offset
+}
+
+// offsetOf is a location as an offset in runes.
+func offsetOf(text string, at common.Location) int {
+	line, offset := 1, 0
+	for _, r := range text {
+		if line == at.Line() {
+			break
+		}
+		if offset++; r == '\n' {
+			line++
+		}
+	}
+	return min(offset+max(at.Column(), 0), utf8.RuneCountInString(text))
+}
+
+func firstLine(s string) string {
+	s, _, _ = strings.Cut(s, "\n")
+	return s
+}
+
+// sendSizes bounds the variables of conditions.
+func sendSizes() sizes {
+	name := cost.SizeEstimate{Max: maxNameBytes}
+	one := cost.SizeEstimate{Max: 1}
+	z := sizes{varNumber: one, varClient: one, varAttributes: {Max: maxAttributes}, varAttributes + " @keys": {Max: 64}, varAttributes + " @values": {Max: maxAttributeBytes}}
+	for _, v := range []string{varAccount, varSubaccount, varEndpoint, varChannel, varPurpose, varCountry, varType} {
+		z[v] = name
+	}
+	return z
+}
+
+// compileCondition makes a condition of a text.
+func compileCondition(env *cel.Env, text string) (*Condition, []finding) {
+	x, wrong := compile(env, text, sendVariables(), []*cel.Type{cel.BoolType}, sendSizes())
+	if wrong != nil {
+		return nil, wrong
+	}
+	c := &Condition{text: text, about: x.about}
+	info := x.ast.NativeRep().SourceInfo()
+	at := func(e ast.Expr) int { return offsetOf(text, info.GetStartLocation(e.ID())) }
+	ast.PostOrderVisit(x.ast.NativeRep().Expr(), ast.NewExprVisitor(func(e ast.Expr) {
+		if e.Kind() != ast.CallKind {
+			return
+		}
+		for _, l := range literalsOf(e.AsCall()) {
+			if err := l.check(); err != nil {
+				wrong = append(wrong, finding{at(l.expr), err.Error()})
+			} else if l.of == varAccount {
+				c.accounts = append(c.accounts, named{name: l.text, column: at(l.expr)}) // placed by the reader
+			}
+		}
+	}))
+	if wrong != nil {
+		return nil, wrong
+	}
+	if c.test = typed(x.ast.NativeRep().Expr()); c.test == nil {
+		c.program = x.program
+	}
+	return c, nil
+}
+
+// literal is a text that a condition compares something with.
+type literal struct {
+	expr    ast.Expr
+	of      string // the variable, or the function that takes it
+	text    string
+	dynamic bool // it is no literal, where only one will do
+}
+
+// literalsOf is what a call compares with fields that know their words, and what it gives functions that take literals only.
+func literalsOf(c ast.CallExpr) []literal {
+	args := c.Args()
+	switch fn := c.FunctionName(); fn {
+	case operators.Equals, operators.NotEquals:
+		a, b := args[0], args[1]
+		if a.Kind() == ast.LiteralKind {
+			a, b = b, a
+		}
+		if text, ok := textOf(b); ok && a.Kind() == ast.IdentKind {
+			return []literal{{expr: b, of: a.AsIdent(), text: text}}
+		}
+	case operators.In:
+		if args[0].Kind() != ast.IdentKind || args[1].Kind() != ast.ListKind {
+			return nil
+		}
+		var out []literal
+		for _, e := range args[1].AsList().Elements() {
+			if text, ok := textOf(e); ok {
+				out = append(out, literal{expr: e, of: args[0].AsIdent(), text: text})
+			}
+		}
+		return out
+	case fnHasPrefix, fnInRange, fnWithin, "getHours", "getMinutes", "getDayOfWeek", "getDate", "getDayOfMonth", "getMonth", "getFullYear", "getDayOfYear", "getSeconds", "getMilliseconds":
+		if len(args) == 1 {
+			if strings.HasPrefix(fn, "get") {
+				fn = "zone"
+			}
+			text, ok := textOf(args[0])
+			return []literal{{expr: args[0], of: fn, text: text, dynamic: !ok}}
+		}
+	}
+	return nil
+}
+
+// check says what is wrong with a literal.
+func (l *literal) check() error {
+	if l.dynamic {
+		return fmt.Errorf("this must be written out: write a text in quotes")
+	}
+	switch l.of {
+	case varCountry:
+		return readCountry(new(string), l.text)
+	case varType:
+		return numberType(new(string)).check(l.text)
+	case varPurpose:
+		return purpose(new(string)).check(l.text)
+	case varChannel:
+		return channel(new(string)).check(l.text)
+	case varAccount:
+		if l.text == "" {
+			return nil
+		}
+		return accountName(new(string)).check(l.text)
+	case fnHasPrefix:
+		_, err := parseLeading(l.text)
+		return err
+	case fnInRange:
+		_, err := phone.ParseRange(l.text)
+		return err
+	case fnWithin:
+		_, err := parsePrefix(l.text)
+		return err
+	case "zone":
+		if zoneOffset.MatchString(l.text) {
+			return nil
+		}
+		if _, err := time.LoadLocation(l.text); err != nil || l.text == "" || l.text == "Local" {
+			return fmt.Errorf("%s is no time zone: write one such as Asia/Singapore or +08:00", quote(l.text))
+		}
+	}
+	return nil
+}
+
+var zoneOffset = regexp.MustCompile(`^[+-]?[0-9]{2}:[0-9]{2}$`)
