@@ -44,6 +44,8 @@ type Options struct {
 	Observers []Observer
 	// Peers are other gates on the same store. Default none.
 	Peers Peers
+	// Local is for rules with fail_mode local. Default none: then they fail open.
+	Local *Local
 }
 
 // Gate judges sends. Every method is safe for concurrent use.
@@ -57,9 +59,10 @@ type Gate struct {
 	clock     func() time.Time
 	ids       *checkIDs
 	heard     heard
-	pace      pace  // of codes sent and entered
-	observers *ring // nil where there are none
-	peers     Peers // nil where there are none
+	pace      pace   // of codes sent and entered
+	observers *ring  // nil where there are none
+	peers     Peers  // nil where there are none
+	local     *Local // nil where there is none
 	// unremembered are answers that did not fit into the memory of idempotency keys.
 	unremembered atomic.Int64
 
@@ -84,7 +87,7 @@ func New(ctx context.Context, o Options) (*Gate, error) {
 	if err != nil {
 		return nil, err
 	}
-	g := &Gate{store: o.Store, lists: o.Lists, consent: o.Consent, detect: o.Detect, prices: o.Prices, replies: o.Replies, clock: o.Clock, ids: ids, peers: o.Peers}
+	g := &Gate{store: o.Store, lists: o.Lists, consent: o.Consent, detect: o.Detect, prices: o.Prices, replies: o.Replies, clock: o.Clock, ids: ids, peers: o.Peers, local: o.Local}
 	g.scratch.New = func() any { return new(scratch) }
 	if err := g.SetPolicy(ctx, o.Policy); err != nil {
 		return nil, err
@@ -104,6 +107,9 @@ func (g *Gate) SetPolicy(ctx context.Context, p *policy.Policy) error {
 		return err
 	}
 	r, err := newRules(ctx, g.store, p, g.prices)
+	if err == nil {
+		err = g.defineLocal(ctx, r)
+	}
 	if err != nil {
 		if old := g.rules.Load(); old != nil {
 			err = errors.Join(err, g.setDetectPolicy(old.policy))

@@ -53,7 +53,7 @@ func (g *Gate) take(ctx context.Context, s *scratch) error {
 	}
 	step, err := g.step(ctx, s)
 	if err != nil {
-		return s.judgeFailure(err)
+		return g.judgeFailure(ctx, s, err)
 	}
 	if step != nil {
 		v.bind(step)
@@ -65,7 +65,7 @@ func (g *Gate) take(ctx context.Context, s *scratch) error {
 	}
 	d, err := g.store.Take(ctx, v.At, s.charges)
 	if err != nil {
-		return s.judgeFailure(err)
+		return g.judgeFailure(ctx, s, err)
 	}
 	s.insisted = !d.Allowed && len(s.charges) == 1
 	v.At = d.At
@@ -111,7 +111,7 @@ func (g *Gate) judgeHarder(ctx context.Context, s *scratch) error {
 		}
 		u, err := g.store.Peek(ctx, v.At, s.charges[i])
 		if err != nil {
-			return s.judgeFailure(err)
+			return g.judgeFailure(ctx, s, err)
 		}
 		if u.RetryAfter > 0 && (v.Kind == Challenge || u.RetryAfter > v.RetryAfter) {
 			v.bind(l)
@@ -132,7 +132,7 @@ func (g *Gate) countDenied(ctx context.Context, s *scratch) error {
 		s.one[0] = s.charges[i]
 		d, err := g.store.Take(ctx, v.At, s.one[:])
 		if err != nil {
-			return s.judgeFailure(err)
+			return g.judgeFailure(ctx, s, err)
 		}
 		if !d.Allowed && v.Reason == l.reason {
 			v.RetryAfter = max(v.RetryAfter, d.RetryAfter) // a delay is longer now
@@ -182,21 +182,3 @@ func (g *Gate) takeShadow(ctx context.Context, s *scratch) error {
 
 // storeFailed is the reason of an ALLOW because nobody could count.
 const storeFailed = "store:failed"
-
-// judgeFailure answers when the store could not: as the rules that apply say. A rule that fails closed wins.
-func (s *scratch) judgeFailure(err error) error {
-	if errors.Is(err, limiter.ErrForeignRule) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
-		return err
-	}
-	v := &s.event.Verdict
-	v.Kind, v.Reason = Allow, storeFailed
-	v.Rule, v.Limit, v.Window, v.Remaining, v.RetryAfter = "", 0, 0, 0, 0
-	v.Skipped = v.Skipped[:0]
-	for _, l := range s.rules {
-		if l.failMode == policy.Closed {
-			return &UnavailableError{Rule: l.name, Err: err}
-		}
-		v.Skipped = append(v.Skipped, l.name)
-	}
-	return nil
-}

@@ -158,7 +158,7 @@ func (g *Gate) verifyOnce(ctx context.Context, r *rules, c *checkID, s *scratch)
 	key := g.checkKey(c)
 	used, err := g.marked(ctx, r, v.At, key, markVerified)
 	if err != nil {
-		return false, s.judgeFailure(err)
+		return false, g.judgeFailure(ctx, s, err)
 	}
 	if used {
 		v.Kind, v.Reason = Deny, "verify:used"
@@ -166,7 +166,7 @@ func (g *Gate) verifyOnce(ctx context.Context, r *rules, c *checkID, s *scratch)
 	}
 	u, err := g.store.Peek(ctx, v.At, limiter.Charge{Rule: r.own.verify.code.store, Key: key, Cost: 1})
 	if err != nil {
-		return false, s.judgeFailure(err)
+		return false, g.judgeFailure(ctx, s, err)
 	}
 	if u.Held > 0 && u.RetryAfter == 0 {
 		g.detectOutcome(c, v.At, detect.Failed)
@@ -184,7 +184,7 @@ func (g *Gate) verifyTold(ctx context.Context, r *rules, s *scratch) error {
 	case v.Rule == "verify-number":
 		u, err := g.store.Peek(ctx, v.At, s.charges[0])
 		if err != nil {
-			return s.judgeFailure(err)
+			return g.judgeFailure(ctx, s, err)
 		}
 		if u.Held >= int64(s.charges[0].Rule.Limit().Backoff.Stop) {
 			v.Rule, v.Reason, v.RetryAfter, v.Limit = "verify-consecutive", "limit:verify-consecutive", 0, int64(r.policy.OTP.Verify.Consecutive)
