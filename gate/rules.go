@@ -89,28 +89,28 @@ func newRules(ctx context.Context, store limiter.Store, p *policy.Policy, prices
 // add makes the rules of the policy, which the store has defined in the order of LimiterLimits.
 func (r *rules) add(defined []*limiter.Rule) error {
 	p := r.policy
-	asks := func(by []policy.Part, match, unless *policy.Match) {
-		r.asksPlan = r.asksPlan || slices.Contains(by, policy.ByCountry) || asksPlan(match) || asksPlan(unless)
-		r.asksKnownGood = r.asksKnownGood || match.KnownGood != nil || unless.KnownGood != nil
+	asks := func(by []policy.Part, match, unless *policy.Match, when *policy.Condition) {
+		r.asksPlan = r.asksPlan || slices.Contains(by, policy.ByCountry) || asksPlan(match) || asksPlan(unless) || when.AsksPlan()
+		r.asksKnownGood = r.asksKnownGood || match.KnownGood != nil || unless.KnownGood != nil || when.AsksKnownGood()
 	}
 	for i := range p.Delays {
 		y := &p.Delays[i]
 		r.delays = append(r.delays, rule{name: y.Purpose, reason: "delay:" + y.Purpose, onLimit: y.OnLimit, failMode: y.FailMode,
 			shadow: y.Mode == policy.Shadow, countDenied: y.CountDenied, by: y.By})
-		asks(y.By, &policy.Match{}, &policy.Match{})
+		asks(y.By, &policy.Match{}, &policy.Match{}, y.When)
 	}
 	for i := range p.Limits {
 		l := &p.Limits[i]
 		r.limits = append(r.limits, rule{name: l.Name, reason: "limit:" + l.Name, n: l.N, window: l.Window, onLimit: l.OnLimit,
 			failMode: l.FailMode, shadow: l.Mode == policy.Shadow, countDenied: l.CountDenied, by: l.By, account: l.Account})
-		asks(l.By, &l.Match, &l.Unless)
+		asks(l.By, &l.Match, &l.Unless, l.When)
 	}
 	for i := range p.Spend {
 		b := &p.Spend[i]
 		r.spend = append(r.spend, rule{name: b.Name, reason: "spend:" + b.Name, n: b.Budget, window: b.Window, onLimit: b.OnLimit,
 			failMode: b.FailMode, shadow: b.Mode == policy.Shadow, by: b.By, of: b.Of,
 			warnAt: int64(b.WarnAt * float64(b.Budget)), challengeAt: int64(b.ChallengeAt * float64(b.Budget))})
-		asks(b.By, &b.Match, &b.Unless)
+		asks(b.By, &b.Match, &b.Unless, b.When)
 	}
 	r.byID = make(map[uint32]*rule, len(defined))
 	for i, l := range r.all() {
