@@ -21,7 +21,11 @@ func (g *Gate) CheckAll(ctx context.Context, reqs []*Request) []Answer {
 	s := g.scratch.Get().(*scratch)
 	defer g.scratch.Put(s)
 	answers, events := make([]Answer, len(reqs)), make([]Event, len(reqs))
-	known := g.beginAll(ctx, reqs, answers, s)
+	var r *rules // one policy for all: they are one decision
+	if len(reqs) > 0 {
+		r = g.rulesFor(reqs[0])
+	}
+	known := g.beginAll(ctx, r, reqs, answers, s)
 	defer known.abandon()
 	var took []taken
 	allowed := 0
@@ -32,7 +36,7 @@ func (g *Gate) CheckAll(ctx context.Context, reqs []*Request) []Answer {
 			}
 			continue
 		}
-		err := g.decide(ctx, req, s)
+		err := g.decide(ctx, r, req, s)
 		answers[i], events[i] = Answer{s.event.Verdict, err}, s.event
 		if err == nil && s.event.Verdict.Kind == Allow {
 			allowed++

@@ -2,7 +2,6 @@ package gate
 
 import (
 	"context"
-	"fmt"
 	"strings"
 	"time"
 
@@ -32,6 +31,7 @@ func (g *Gate) observe(ctx context.Context, r *rules, s *scratch, l *listed) {
 		ID: g.sendID(g.ids.start, s.ticket.sequence), At: v.At.UnixNano(), Number: send.Number.Digits(), Country: detect.CountryOf(country), Client: send.Client,
 		Account: nameHash(send.Account), Purpose: detectPurpose(send.Purpose), Lookup: looksUp(send.Endpoint),
 		ChallengePassed: send.ChallengePassed, Exempt: l.allows(), Silent: g.silent(ctx, r, s.ticket.account, v.At),
+		Policy: r.detect,
 	}
 	seen.result = g.detect.Observe(&seen.send)
 	if n := seen.result.Count; n > 0 {
@@ -186,16 +186,6 @@ func nameHash(name string) uint64 {
 		h = (h ^ uint64(name[i])) * 1099511628211
 	}
 	return h
-}
-
-func (g *Gate) setDetectPolicy(p *policy.Policy) error {
-	if g.detect == nil {
-		return nil
-	}
-	if err := g.detect.SetPolicy(detectPolicy(p)); err != nil {
-		return fmt.Errorf("gate: policy %s: %w", p.Version, err)
-	}
-	return nil
 }
 
 // detectPolicy is what the engine needs of a policy.

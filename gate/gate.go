@@ -54,7 +54,6 @@ type Gate struct {
 	lists     *lists.Store    // nil where there are none
 	consent   *consent.Ledger // nil where there is none
 	detect    *detect.Engine  // nil where there is none
-	prices    *prices.Table   // nil where there is none
 	replies   *replies.Table  // nil where there is none
 	clock     func() time.Time
 	ids       *checkIDs
@@ -87,9 +86,9 @@ func New(ctx context.Context, o Options) (*Gate, error) {
 	if err != nil {
 		return nil, err
 	}
-	g := &Gate{store: o.Store, lists: o.Lists, consent: o.Consent, detect: o.Detect, prices: o.Prices, replies: o.Replies, clock: o.Clock, ids: ids, peers: o.Peers, local: o.Local}
+	g := &Gate{store: o.Store, lists: o.Lists, consent: o.Consent, detect: o.Detect, replies: o.Replies, clock: o.Clock, ids: ids, peers: o.Peers, local: o.Local}
 	g.scratch.New = func() any { return new(scratch) }
-	if err := g.SetPolicy(ctx, o.Policy); err != nil {
+	if err := g.SetPolicyAndPrices(ctx, o.Policy, o.Prices); err != nil {
 		return nil, err
 	}
 	if len(o.Observers) > 0 {
@@ -98,45 +97,8 @@ func New(ctx context.Context, o Options) (*Gate, error) {
 	return g, nil
 }
 
-// SetPolicy replaces the policy. The next check sees all of it. On an error the old one stays. Counters of limits that did
-// not change are kept.
-func (g *Gate) SetPolicy(ctx context.Context, p *policy.Policy) error {
-	g.setting.Lock()
-	defer g.setting.Unlock()
-	if err := g.setDetectPolicy(p); err != nil {
-		return err
-	}
-	r, err := newRules(ctx, g.store, p, g.prices)
-	if err == nil {
-		err = g.defineLocal(ctx, r)
-	}
-	if err != nil {
-		if old := g.rules.Load(); old != nil {
-			err = errors.Join(err, g.setDetectPolicy(old.policy))
-		}
-		return err
-	}
-	r.since = g.clock()
-	if g.rules.Swap(r) == nil {
-		g.recall(ctx, r, r.since)
-	}
-	return nil
-}
-
-// Policy is the policy in force.
-func (g *Gate) Policy() *policy.Policy { return g.rules.Load().policy }
-
-// PolicySince is since when it is in force.
-func (g *Gate) PolicySince() time.Time { return g.rules.Load().since }
-
-// PolicyLists are the lists that it fixes.
-func (g *Gate) PolicyLists() *lists.Set { return g.rules.Load().lists }
-
 // Now reads the gate's clock.
 func (g *Gate) Now() time.Time { return g.clock() }
-
-// ClientHeader is the lower-case name of the header in which the policy expects client addresses.
-func (g *Gate) ClientHeader() string { return g.rules.Load().resolver.Header() }
 
 // Stats is a cheap snapshot of counters.
 func (g *Gate) Stats() Stats {
@@ -184,8 +146,9 @@ type scratch struct {
 func (g *Gate) Check(ctx context.Context, req *Request) (Verdict, error) {
 	s := g.scratch.Get().(*scratch)
 	defer g.scratch.Put(s)
-	err := g.once(ctx, askedSend, req, "", s, func() error {
-		if err := g.decide(ctx, req, s); err != nil {
+	r := g.rulesFor(req)
+	err := g.once(ctx, r, askedSend, req, "", s, func() error {
+		if err := g.decide(ctx, r, req, s); err != nil {
 			return err
 		}
 		g.tell(&s.event)
@@ -198,9 +161,8 @@ func (g *Gate) Check(ctx context.Context, req *Request) (Verdict, error) {
 }
 
 // decide is one check, told to nobody yet. Its answer is in s.event.
-func (g *Gate) decide(ctx context.Context, req *Request, s *scratch) error {
+func (g *Gate) decide(ctx context.Context, r *rules, req *Request, s *scratch) error {
 	for {
-		r := g.rules.Load()
 		err := g.decideBy(ctx, r, req, s)
 		if !errors.Is(err, limiter.ErrForeignRule) {
 			return err
@@ -208,6 +170,7 @@ func (g *Gate) decide(ctx context.Context, req *Request, s *scratch) error {
 		if !g.changed(r) {
 			return fmt.Errorf("gate: the store does not know the rules of the policy in force: %w", err)
 		}
+		r = g.rules.Load()
 	}
 }
 

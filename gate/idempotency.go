@@ -31,11 +31,10 @@ func errKeyReused() error {
 
 // once answers a question once for its key: answer is called unless the same was asked before, and what it leaves in s is
 // remembered. A twin that is still being answered is waited for, as long as ctx allows.
-func (g *Gate) once(ctx context.Context, what asked, req *Request, checkID string, s *scratch, answer func() error) error {
+func (g *Gate) once(ctx context.Context, r *rules, what asked, req *Request, checkID string, s *scratch, answer func() error) error {
 	if req.IdempotencyKey == "" || g.replies == nil {
 		return answer()
 	}
-	r := g.rules.Load()
 	send := &s.event.Send
 	question, err := g.question(r, what, req, checkID, send, s)
 	if err != nil {

@@ -19,7 +19,7 @@ type knownItems struct {
 
 // beginAll begins the calls of all items with keys, and fills in the answers that are known. Keys are begun in their order, so
 // that two batches which share keys wait for each other one way only.
-func (g *Gate) beginAll(ctx context.Context, reqs []*Request, answers []Answer, s *scratch) *knownItems {
+func (g *Gate) beginAll(ctx context.Context, r *rules, reqs []*Request, answers []Answer, s *scratch) *knownItems {
 	k := &knownItems{done: map[int]bool{}, twin: map[int]int{}}
 	if g.replies == nil {
 		return k
@@ -36,7 +36,7 @@ func (g *Gate) beginAll(ctx context.Context, reqs []*Request, answers []Answer, 
 			continue
 		}
 		var send policy.Send
-		q, err := g.question(g.rules.Load(), askedSend, req, "", &send, s)
+		q, err := g.question(r, askedSend, req, "", &send, s)
 		if err != nil {
 			fail(i, err)
 			continue

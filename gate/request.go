@@ -38,6 +38,9 @@ type Request struct {
 	IdempotencyKey string
 	// ChallengePassed says that the user stepped up. It is believed of a trusted Caller.
 	ChallengePassed bool
+	// By judges the request: a policy that the caller has looked at already, such as for how to read the request. The zero value is
+	// the policy in force when the check begins.
+	By Snapshot
 	// Attributes are at most 16 facts, keys to 64 bytes, values to 256.
 	Attributes map[string]string
 }

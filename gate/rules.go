@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/sendgate/sendgate/detect"
 	"github.com/sendgate/sendgate/internal/clientip"
 	"github.com/sendgate/sendgate/internal/lists"
 	"github.com/sendgate/sendgate/internal/prices"
@@ -16,6 +17,8 @@ import (
 // rules is a policy ready to judge: one immutable value, swapped as a whole, so that a check sees all of a policy or none.
 type rules struct {
 	policy *policy.Policy
+	prices *prices.Table  // nil where there is none
+	detect *detect.Policy // what the policy says to detection
 	since  time.Time
 	// By index of the policy's.
 	delays, limits, spend []rule
@@ -73,21 +76,29 @@ func newRules(ctx context.Context, store limiter.Store, p *policy.Policy, prices
 	if err != nil {
 		return nil, err
 	}
+	ready, err := detectPolicy(p).Ready()
+	if err != nil {
+		return nil, fmt.Errorf("gate: policy %s: %w", p.Version, err)
+	}
+	r := &rules{policy: p, resolver: resolver, lastHopTrusted: lastHopTrusted, lists: fixed, numbers: newNumberRules(p), prices: prices, detect: ready}
 	limits := p.LimiterLimits()
+	if err := r.add(limits); err != nil {
+		return nil, err
+	}
+	// The last that can fail: a policy that is refused leaves the store as it is.
 	defined, err := store.Define(ctx, append(limits, ownLimits(p)...))
 	if err != nil {
 		return nil, fmt.Errorf("gate: define the limits of policy %s: %w", p.Version, err)
 	}
-	r := &rules{policy: p, resolver: resolver, lastHopTrusted: lastHopTrusted, lists: fixed, numbers: newNumberRules(p)}
-	r.own = newOwnRules(p, defined[len(limits):])
-	if err := r.add(defined[:len(limits)]); err != nil {
-		return nil, err
+	for i, l := range r.all() {
+		l.store = defined[i]
 	}
+	r.own = newOwnRules(p, defined[len(limits):])
 	return r, nil
 }
 
-// add makes the rules of the policy, which the store has defined in the order of LimiterLimits.
-func (r *rules) add(defined []*limiter.Rule) error {
+// add makes the rules of the policy. limits is its LimiterLimits.
+func (r *rules) add(limits []limiter.Limit) error {
 	p := r.policy
 	asks := func(by []policy.Part, match, unless *policy.Match, when *policy.Condition) {
 		r.asksPlan = r.asksPlan || slices.Contains(by, policy.ByCountry) || asksPlan(match) || asksPlan(unless) || when.AsksPlan()
@@ -112,11 +123,9 @@ func (r *rules) add(defined []*limiter.Rule) error {
 			warnAt: int64(b.WarnAt * float64(b.Budget)), challengeAt: int64(b.ChallengeAt * float64(b.Budget))})
 		asks(b.By, &b.Match, &b.Unless, b.When)
 	}
-	r.byID = make(map[uint32]*rule, len(defined))
+	r.byID = make(map[uint32]*rule, len(limits))
 	for i, l := range r.all() {
-		l.store = defined[i]
-		limit := l.store.Limit()
-		l.id = ruleID(limit.Group, limit.Name)
+		l.id = ruleID(limits[i].Group, limits[i].Name)
 		if other := r.byID[l.id]; other != nil {
 			return fmt.Errorf("gate: policy %s: check ids cannot tell the rules %q and %q apart: give one another name", p.Version, other.name, l.name)
 		}

@@ -27,7 +27,7 @@ func (g *Gate) planSpend(r *rules, s *scratch) error {
 	if len(s.plan.Spend) == 0 {
 		return nil
 	}
-	money, err := g.prices.Cost(s.event.Send.Number.Digits(), s.event.Cost)
+	money, err := r.prices.Cost(s.event.Send.Number.Digits(), s.event.Cost)
 	if err != nil { // more than any budget
 		s.dear = &r.spend[s.plan.Spend[0].Rule]
 		return nil

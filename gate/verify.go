@@ -72,8 +72,9 @@ func (g *Gate) CheckVerify(ctx context.Context, req *VerifyRequest) (Verdict, er
 	ask := req.Request
 	ask.Cost, ask.Channel, ask.Purpose = 1, "", ""
 	var c checkID
+	r := g.rulesFor(&req.Request)
 	if req.CheckID != "" {
-		opened, _, err := g.openCheck(g.rules.Load(), &req.Caller, req.Account, req.CheckID)
+		opened, _, err := g.openCheck(r, &req.Caller, req.Account, req.CheckID)
 		if err != nil {
 			return Verdict{}, err
 		}
@@ -82,9 +83,8 @@ func (g *Gate) CheckVerify(ctx context.Context, req *VerifyRequest) (Verdict, er
 			ask.Number = "+" + strconv.FormatUint(c.number, 10)
 		}
 	}
-	err := g.once(ctx, askedVerify, &ask, req.CheckID, s, func() error {
+	err := g.once(ctx, r, askedVerify, &ask, req.CheckID, s, func() error {
 		for {
-			r := g.rules.Load()
 			err := g.verify(ctx, r, &ask, &c, s)
 			switch {
 			case err == nil || !errors.Is(err, limiter.ErrForeignRule):
@@ -92,6 +92,7 @@ func (g *Gate) CheckVerify(ctx context.Context, req *VerifyRequest) (Verdict, er
 			case !g.changed(r):
 				return fmt.Errorf("gate: the store does not know the rules of the policy in force: %w", err)
 			}
+			r = g.rules.Load()
 		}
 	})
 	if err != nil {

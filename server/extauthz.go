@@ -33,7 +33,8 @@ const profileExtension = "profile"
 func (e *extAuthz) Check(ctx context.Context, in *authv3.CheckRequest) (*authv3.CheckResponse, error) {
 	attributes := in.GetAttributes()
 	request := fromAttributes(ctx, attributes)
-	p := &proxied{policy: e.gate.Policy().Proxies, profile: attributes.GetContextExtensions()[profileExtension], reading: extract.Read(request)}
+	by := e.gate.Snapshot()
+	p := &proxied{by: by, policy: by.Policy().Proxies, profile: attributes.GetContextExtensions()[profileExtension], reading: extract.Read(request)}
 	if p.policy != nil {
 		p.client = p.policy.ClientAddress
 	}

@@ -43,7 +43,8 @@ func (s *service) serveProxied(w http.ResponseWriter, r *http.Request) {
 	if end := strings.IndexAny(name, "/?"); end >= 0 {
 		name, rest = name[:end], name[end:]
 	}
-	p := &proxied{policy: s.gate.Policy().Proxies}
+	by := s.gate.Snapshot()
+	p := &proxied{by: by, policy: by.Policy().Proxies}
 	var check *policy.ProxyCheck
 	if p.policy != nil {
 		if check = p.policy.Checks[name]; check == nil {

@@ -209,6 +209,18 @@ func TestIdentity_noMethodActsForAnother(t *testing.T) {
 			return err
 		},
 		"ListEntries": func() error { _, err := admin.ListEntries(asA, &sendgatev1.ListEntriesRequest{}); return err },
+		"ExplainSend": func() error {
+			_, err := admin.ExplainSend(asA, &sendgatev1.ExplainSendRequest{Check: ofB})
+			return err
+		},
+		"RecentDecisions": func() error {
+			_, err := admin.RecentDecisions(asA, &sendgatev1.RecentDecisionsRequest{Account: "b"})
+			return err
+		},
+		"ReloadPolicy": func() error {
+			_, err := admin.ReloadPolicy(asA, &sendgatev1.ReloadPolicyRequest{Reason: "r", Author: "a"})
+			return err
+		},
 	}
 	for _, service := range []grpc.ServiceDesc{sendgatev1.SendGateService_ServiceDesc, sendgatev1.AdminService_ServiceDesc} {
 		var names []string

@@ -24,6 +24,7 @@ const (
 
 // proxied is a request that a proxy asks about, whatever the proxy's protocol.
 type proxied struct {
+	by      gate.Snapshot // what the request is read by also judges it
 	policy  *policy.Proxies
 	profile string // as the proxy's configuration names it; "" for that of the path
 	reading *extract.Reading
@@ -70,7 +71,7 @@ func (s *service) rule(ctx context.Context, p *proxied, surface *surface) *rulin
 	start := time.Now()
 	answers := make([]gate.Answer, 1)
 	for _, req := range reqs {
-		req.Caller = caller
+		req.Caller, req.By = caller, p.by
 	}
 	if len(reqs) == 1 {
 		answers[0].Verdict, answers[0].Err = s.gate.Check(ctx, reqs[0])
@@ -183,7 +184,7 @@ func (s *service) clientOf(ctx context.Context, p *proxied, req *gate.Request) e
 		}
 	}
 	if p.own != nil {
-		req.Forwarded = p.own(ctx, s.gate.ClientHeader())
+		req.Forwarded = p.own(ctx, p.by.ClientHeader())
 	}
 	return ""
 }

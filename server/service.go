@@ -59,7 +59,7 @@ func (s *service) check(ctx context.Context, in *sendgatev1.CheckSendRequest, ow
 
 func (s *service) judge(ctx context.Context, caller gate.Caller, in *sendgatev1.CheckSendRequest, own ownCall, surface *surface) (gate.Verdict, *failure) {
 	start := time.Now()
-	req := s.request(ctx, in, own)
+	req := s.request(ctx, s.gate.Snapshot(), in, own)
 	req.Caller = caller
 	v, err := s.gate.Check(ctx, &req)
 	surface.seconds.Observe(time.Since(start).Seconds())
@@ -76,11 +76,15 @@ func (s *service) judge(ctx context.Context, caller gate.Caller, in *sendgatev1.
 // it is: looking at headers costs more than most checks.
 type ownCall func(ctx context.Context, header string) *gate.Forwarded
 
-func (s *service) request(ctx context.Context, in *sendgatev1.CheckSendRequest, own ownCall) gate.Request {
-	if namesClient(in) {
-		return fromCheck(in, nil)
+// request reads a check for the policy that is to judge it.
+func (s *service) request(ctx context.Context, by gate.Snapshot, in *sendgatev1.CheckSendRequest, own ownCall) gate.Request {
+	var forwarded *gate.Forwarded
+	if !namesClient(in) {
+		forwarded = own(ctx, by.ClientHeader())
 	}
-	return fromCheck(in, own(ctx, s.gate.ClientHeader()))
+	req := fromCheck(in, forwarded)
+	req.By = by
+	return req
 }
 
 // batch answers many requests in order. It is one call in flight: it runs on one goroutine.
@@ -126,8 +130,9 @@ func (s *service) batchEach(ctx context.Context, caller gate.Caller, in *sendgat
 func (s *service) batchAll(ctx context.Context, caller gate.Caller, in *sendgatev1.CheckSendBatchRequest, own ownCall) (*sendgatev1.CheckSendBatchResponse, error) {
 	start := time.Now()
 	reqs := make([]*gate.Request, len(in.Items))
+	by := s.gate.Snapshot()
 	for i, item := range in.Items {
-		req := s.request(ctx, item, own)
+		req := s.request(ctx, by, item, own)
 		req.Caller = caller
 		reqs[i] = &req
 	}

@@ -47,11 +47,13 @@ func (s *service) checkVerify(ctx context.Context, in *sendgatev1.CheckVerifyReq
 		return gate.Verdict{}, f
 	}
 	defer s.inFlight.leave()
+	by := s.gate.Snapshot()
 	var forwarded *gate.Forwarded
 	if in.GetClientAddress() == "" && in.GetForwarded() == nil {
-		forwarded = own(ctx, s.gate.ClientHeader())
+		forwarded = own(ctx, by.ClientHeader())
 	}
 	req := fromVerify(in, forwarded, caller)
+	req.By = by
 	v, err := s.gate.CheckVerify(ctx, &req)
 	if err != nil {
 		f := failureOf(err, s.log)
