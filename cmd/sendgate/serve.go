@@ -114,6 +114,10 @@ func (c *serveCommand) Run(s *streams) error {
 		return err
 	}
 	defer store.Close()
+	common, err := openSharing(store, secret, log)
+	if err != nil {
+		return err
+	}
 	live, err := lists.Open(filepath.Join(c.Data, "lists"), secret)
 	if err != nil {
 		return err
@@ -124,7 +128,7 @@ func (c *serveCommand) Run(s *streams) error {
 		return err
 	}
 	defer known.close()
-	asked, err := replies.Open(replies.Options{Path: filepath.Join(c.Data, "replies"), Size: int64(c.RepliesSize), Secret: secret})
+	asked, err := replies.Open(replies.Options{Path: filepath.Join(c.Data, "replies"), Size: int64(c.RepliesSize), Secret: secret, Shared: common.replies()})
 	if err != nil {
 		return err
 	}
@@ -153,11 +157,13 @@ func (c *serveCommand) Run(s *streams) error {
 		go clock.Watch(ctx, log, 10*time.Second)
 	}
 	board := server.NewBoard(table)
-	g, err := gate.New(ctx, gate.Options{Policy: p, Store: store, Lists: live, Consent: known.Ledger, Detect: seen.Engine, Prices: table, Replies: asked, Clock: clock.Now, Secret: secret, Observers: []gate.Observer{server.NewDenialLog(log), board}})
+	g, err := gate.New(ctx, common.join(gate.Options{Policy: p, Store: store, Lists: live, Consent: known.Ledger, Detect: seen.Engine, Prices: table, Replies: asked, Clock: clock.Now, Secret: secret, Observers: []gate.Observer{server.NewDenialLog(log), board}}))
 	if err != nil {
 		return err
 	}
 	defer g.Close()
+	common.start(g, live)
+	defer common.close()
 	stopAlerts, err := c.alertFlags.open(seen, clock.Now, log)
 	if err != nil {
 		return err

@@ -40,6 +40,9 @@ type Options struct {
 	Username string
 	// Password is asked for at each connect, so that it can change without a restart. Nil for none.
 	Password func() (string, error)
+	// SentinelUsername and SentinelPassword are those of the Sentinels, which know no others. Nil for none.
+	SentinelUsername string
+	SentinelPassword func() (string, error)
 	// Prefix begins every key: 1 to 32 letters, digits, '-', '_', ':' or '.'. Default "sg".
 	Prefix string
 	// Secret keys the hashes in the names of keys: SecretSize bytes, the same in every sidecar. Another secret is another set of
@@ -127,12 +130,13 @@ func (o *Options) client(dropped func([]rueidis.RedisMessage)) rueidis.ClientOpt
 		multiplex = max(multiplex, 0) + 1
 	}
 	c := rueidis.ClientOption{
-		InitAddress:       o.Addrs,
-		SelectDB:          o.Database,
-		TLSConfig:         o.TLS,
-		Username:          o.Username,
-		ClientName:        "sendgate",
-		Sentinel:          rueidis.SentinelOption{MasterSet: o.Sentinel, TLSConfig: o.TLS, TopologyRefreshInterval: 5 * time.Second},
+		InitAddress: o.Addrs,
+		SelectDB:    o.Database,
+		TLSConfig:   o.TLS,
+		Username:    o.Username,
+		ClientName:  "sendgate",
+		Sentinel: rueidis.SentinelOption{MasterSet: o.Sentinel, TLSConfig: o.TLS, TopologyRefreshInterval: 5 * time.Second,
+			Username: o.SentinelUsername, Dialer: net.Dialer{Timeout: time.Second, KeepAlive: sentinelKeepAlive}},
 		PipelineMultiplex: multiplex,
 		// A caller's deadline must not cost a connection that others wait on.
 		AlwaysPipelining: true,
@@ -158,11 +162,47 @@ func (o *Options) client(dropped func([]rueidis.RedisMessage)) rueidis.ClientOpt
 	if o.Near < 0 {
 		c.OnInvalidations = nil
 	}
-	if o.Password != nil {
-		c.AuthCredentialsFn = func(rueidis.AuthCredentialsContext) (rueidis.AuthCredentials, error) {
-			password, err := o.Password()
-			return rueidis.AuthCredentials{Username: o.Username, Password: password}, err
-		}
+	if o.Sentinel != "" {
+		c.DialCtxFn = dialMarked
+	}
+	if o.Password != nil || o.SentinelPassword != nil {
+		c.AuthCredentialsFn = o.credentials
 	}
 	return c
+}
+
+// credentials are asked for at each connect, to a server or a Sentinel.
+func (o *Options) credentials(to rueidis.AuthCredentialsContext) (c rueidis.AuthCredentials, err error) {
+	ask := o.Password
+	c.Username = o.Username
+	if _, ok := to.Address.(sentinelAddr); ok {
+		ask, c.Username = o.SentinelPassword, o.SentinelUsername
+	}
+	if ask != nil {
+		c.Password, err = ask()
+	}
+	return c, err
+}
+
+// sentinelKeepAlive marks the dialer for Sentinels: rueidis asks for credentials by nothing but the address of a connection, and
+// which addresses are Sentinels only their dialer knows.
+const sentinelKeepAlive = 2 * time.Second
+
+type sentinelConn struct{ net.Conn }
+
+type sentinelAddr struct{ net.Addr }
+
+func (c sentinelConn) RemoteAddr() net.Addr { return sentinelAddr{c.Conn.RemoteAddr()} }
+
+// dialMarked dials as rueidis does, and marks connections to Sentinels.
+func dialMarked(ctx context.Context, addr string, d *net.Dialer, t *tls.Config) (conn net.Conn, err error) {
+	if t != nil {
+		conn, err = (&tls.Dialer{NetDialer: d, Config: t}).DialContext(ctx, "tcp", addr)
+	} else {
+		conn, err = d.DialContext(ctx, "tcp", addr)
+	}
+	if err == nil && d.KeepAlive == sentinelKeepAlive {
+		conn = sentinelConn{conn}
+	}
+	return conn, err
 }
