@@ -40,6 +40,9 @@ type Options struct {
 	// Secret seals check ids: SecretSize bytes, the same for every process that is to read them. Default random, so that
 	// ids do not outlive the gate.
 	Secret []byte
+	// Stage is told how long the stages of some checks took, by Stopwatch, on the goroutine of the check. Default none.
+	Stage     func(Stage, time.Duration)
+	Stopwatch func() time.Duration
 	// Observers are told of every answered check.
 	Observers []Observer
 	// Peers are other gates on the same store. Default none.
@@ -58,10 +61,12 @@ type Gate struct {
 	clock     func() time.Time
 	ids       *checkIDs
 	heard     heard
-	pace      pace   // of codes sent and entered
-	observers *ring  // nil where there are none
-	peers     Peers  // nil where there are none
-	local     *Local // nil where there is none
+	pace      pace                       // of codes sent and entered
+	observers *ring                      // nil where there are none
+	peers     Peers                      // nil where there are none
+	local     *Local                     // nil where there is none
+	stage     func(Stage, time.Duration) // nil for none
+	stopwatch func() time.Duration
 	// unremembered are answers that did not fit into the memory of idempotency keys.
 	unremembered atomic.Int64
 
@@ -87,6 +92,9 @@ func New(ctx context.Context, o Options) (*Gate, error) {
 		return nil, err
 	}
 	g := &Gate{store: o.Store, lists: o.Lists, consent: o.Consent, detect: o.Detect, replies: o.Replies, clock: o.Clock, ids: ids, peers: o.Peers, local: o.Local}
+	if o.Stopwatch != nil {
+		g.stage, g.stopwatch = o.Stage, o.Stopwatch
+	}
 	g.scratch.New = func() any { return new(scratch) }
 	if err := g.SetPolicyAndPrices(ctx, o.Policy, o.Prices); err != nil {
 		return nil, err
@@ -122,6 +130,7 @@ func (g *Gate) Close() {
 // scratch is what one check works with. It is reused, so that a check allocates nothing but its answer.
 type scratch struct {
 	event  Event
+	laps   laps
 	sender string
 	seen   observed
 	plan   policy.Plan
@@ -188,6 +197,7 @@ func (g *Gate) decideBy(ctx context.Context, r *rules, req *Request, s *scratch)
 		return err // nobody waits for the answer: charge nothing
 	}
 	send, v := &s.event.Send, &s.event.Verdict
+	g.startLaps(&s.laps)
 	if s.readBy != r {
 		if err := r.canonical(req, send); err != nil {
 			return err
@@ -198,9 +208,12 @@ func (g *Gate) decideBy(ctx context.Context, r *rules, req *Request, s *scratch)
 	s.forget()
 	*v = Verdict{At: g.clock(), PolicyVersion: r.policy.Version}
 
+	g.lap(&s.laps, StageRead)
 	listed := g.look(r, send, v.At)
 	s.ticket.sequence, s.ticket.account = g.ids.next(), accountTag(send.Account)
+	g.lap(&s.laps, StageLists)
 	g.observe(ctx, r, s, &listed)
+	g.lap(&s.laps, StageObserve)
 	err := g.judge(ctx, r, s, &listed)
 	g.settle(s, err)
 	if err != nil {
@@ -236,10 +249,14 @@ func (g *Gate) judge(ctx context.Context, r *rules, s *scratch, l *listed) error
 		if err := g.plan(ctx, r, s); err != nil {
 			return err
 		}
+		g.lap(&s.laps, StagePlan)
 		if err := g.takeUnlessSeen(ctx, s); err != nil {
 			return err
 		}
-		return g.takeShadow(ctx, s)
+		g.lap(&s.laps, StageTake)
+		err := g.takeShadow(ctx, s)
+		g.lap(&s.laps, StageShadow)
+		return err
 	}
 	return nil
 }
