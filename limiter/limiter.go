@@ -45,8 +45,9 @@ type Limit struct {
 	N int64
 	// Window is from MinWindow to MaxWindow. Only for Kind Window.
 	Window time.Duration
-	// Stripes divides what a key of a rule above MaxExact holds over so many slots, so that cores do not fight for one word:
-	// 0 (as 1) to 16. It is for few and hot keys, such as an account that all traffic belongs to. N stays exact.
+	// Stripes divides what a key of a rule above MaxExact holds over so many slots, so that cores do not fight for one word: 1 to
+	// 16. It is for few and hot keys, such as an account that all traffic belongs to. 0 is for many keys that mostly hold little:
+	// one slot, and none for a key that holds no more than four units. N stays exact.
 	Stripes int
 	// Backoff is only for Kind Delay.
 	Backoff Backoff

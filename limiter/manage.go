@@ -25,7 +25,11 @@ func (t *Table) Refund(_ context.Context, at time.Time, charges []Charge) error 
 				t.refundPermits(&d.place, c.Key, d.span, c.Cost, rd)
 			}
 		case buckets:
-			t.refundStripes(r, c.Key, c.Cost, rd.lo)
+			rest := c.Cost
+			if r.few != nil {
+				rest = t.refundFew(r, c.Key, rest, rd)
+			}
+			t.refundStripes(r, c.Key, rest, rd.lo)
 		case delay:
 			if slot := t.find(&r.place, c.Key); slot != 0 {
 				t.refundDelay(r, c.Key, slot, rd)
@@ -49,7 +53,7 @@ func (t *Table) Peek(_ context.Context, now time.Time, c Charge) (Usage, error) 
 		}
 	}
 	if r.form == buckets {
-		held, end := t.peekStripes(r, c.Key, c.Cost, at.lo)
+		held, end := t.peekFew(r, c.Key, c.Cost, at.lo)
 		return Usage{Held: held, RetryAfter: time.Duration(max(0, end-at.lo)) * time.Microsecond}, nil
 	}
 	first := at.lo
@@ -108,6 +112,9 @@ func (t *Table) Reset(_ context.Context, now time.Time, rule *Rule, key Key) err
 func (t *Table) forget(r *tableRule, key Key, lo int64) {
 	if r.form == buckets {
 		t.clearStripes(r, key)
+		if r.few != nil {
+			t.release(&r.few.place, key, lo)
+		}
 	} else {
 		t.release(&r.place, key, lo)
 	}

@@ -124,6 +124,12 @@ func (t *Table) drained(r *tableRule, k Key, lo int64) (words []uint64, sum, fro
 		if d.form == buckets {
 			held, all := t.heldInStripes(d, k, lo)
 			sum += held
+			if d.few != nil {
+				if slot := t.find(&d.few.place, k); slot != 0 {
+					c := t.tallyWords(d.few.at(t, slot), lo)
+					sum += c.held + c.open
+				}
+			}
 			gone = gone || !all
 			continue
 		}
@@ -345,11 +351,11 @@ func (t *Table) usable(r *tableRule, k Key, words []uint64, lo int64) (usable, f
 	return usable, from
 }
 
-// refundPermits frees up to cost words of a rule that were taken at the reading.
-func (t *Table) refundPermits(p *place, k Key, span, cost int64, at reading) {
+// refundPermits frees up to cost words of a rule that were taken at the reading, and returns how much of the cost is left.
+func (t *Table) refundPermits(p *place, k Key, span, cost int64, at reading) int64 {
 	slot := t.find(p, k)
 	if slot == 0 {
-		return
+		return cost
 	}
 	words := p.at(t, slot)
 	for i := 0; i < len(words) && cost > 0; i++ {
@@ -359,10 +365,11 @@ func (t *Table) refundPermits(p *place, k Key, span, cost int64, at reading) {
 		}
 		// As with a claim, the tag is read after the word, or the permit could be another key's.
 		if load(&t.mem[slot]) != tagOf(k, p.bank) {
-			return
+			return cost
 		}
 		if cas(&words[i], w, vacant|nextStamp(w)|uint64(at.hi)) {
 			cost--
 		}
 	}
+	return cost
 }

@@ -94,7 +94,7 @@ func lo(now time.Time) int64 { return readingOf(now).lo }
 var (
 	oneIn  = Limit{Name: "one", Group: "g", N: 1, Window: time.Second}
 	fiveIn = Limit{Name: "five", Group: "g", N: 5, Window: time.Second}
-	many   = Limit{Name: "many", Group: "g", N: 1000, Window: time.Second}
+	many   = Limit{Name: "many", Group: "g", N: 1000, Window: time.Second, Stripes: 1}
 	small  = Options{Size: 1 << 20}
 )
 
@@ -563,7 +563,7 @@ func TestRace_memoAfterRefund(t *testing.T) {
 
 // Bucket numbers come round after 2^20-1: a jump that far must not make old counts young.
 func TestRace_bucketNumbersComeRound(t *testing.T) {
-	fast := Limit{Name: "fast", Group: "g", N: 1000, Window: time.Millisecond}
+	fast := Limit{Name: "fast", Group: "g", N: 1000, Window: time.Millisecond, Stripes: 1}
 	tab, r := open1(t, small, fast)
 	for i := range int64(57) {
 		k := tab.Key([]byte{byte(i)})

@@ -68,6 +68,12 @@ type record struct {
 	Window      int64 // microseconds, of the newest definition
 	Stripes     int64 `json:",omitempty"` // of buckets that are divided, else 0
 	N           int64 `json:",omitempty"` // of buckets that are divided, else 0
+	// Few is where the first permits of buckets lie, if they have some; see few.go.
+	Few *record `json:",omitempty"`
+	// FewN is the N of the newest definition of a rule with few permits. Since it was lowered the buckets may hold more than they
+	// should, so that the permits stay closed until FewFrom.
+	FewN    int64 `json:",omitempty"`
+	FewFrom int64 `json:",omitempty"`
 	// Drain is the place the rule had before a change that its words could not follow. What it holds counts until DrainUntil.
 	Drain      *record `json:",omitempty"`
 	DrainUntil int64   `json:",omitempty"`
@@ -117,11 +123,30 @@ func (g *registry) place(l Limit, slots [classes]int64, newest int64) (*record, 
 		known = g.Rules[i]
 		if known.follows(r) {
 			known.Window = max(known.Window, window)
+			if known.Few != nil {
+				if l.N < known.FewN {
+					known.FewFrom = newest + window + 2*cutOf(window).width
+				}
+				known.FewN = l.N
+			}
 			return known, g.remember(known, l)
 		}
 	}
 	if err := g.giveWords(r, slots); err != nil {
 		return nil, err
+	}
+	switch {
+	case !hasFew(l):
+	case known != nil && known.Few != nil:
+		r.Few, known.Few = known.Few, nil // permits follow any window
+	default:
+		r.Few = &record{Name: l.Name, Group: l.Group, Form: permits, Cap: fewWords}
+		if err := g.giveWords(r.Few, slots); err != nil {
+			return nil, err
+		}
+	}
+	if r.Few != nil {
+		r.FewN = l.N
 	}
 	if known != nil {
 		if known.Drain != nil && known.DrainUntil < newest {
@@ -218,15 +243,18 @@ func (g *registry) roomForGroups(limits []Limit, slots [classes]int64) {
 	var order []string
 	for _, l := range limits {
 		f := formOf(l)
-		if f == buckets {
+		if f == buckets && !hasFew(l) {
 			continue
 		}
 		if _, ok := need[l.Group]; !ok {
 			order = append(order, l.Group)
 		}
 		words := int64(1)
-		if f == permits {
+		switch f {
+		case permits:
 			words = l.N
+		case buckets:
+			words = fewWords
 		}
 		if need[l.Group]+words < classWords[double] || need[l.Group] == 0 {
 			need[l.Group] += words
@@ -348,6 +376,10 @@ func (g *registry) fits(slots [classes]int64) bool {
 			case r.Off < 1 || r.Cap < 1 || r.Cap > MaxExact || r.Off > b.Used || r.Off+r.Cap-1 > b.Used:
 				return false
 			case (r.Form == buckets) != (b.Window > 0) || r.Form == buckets && r.Window != b.Window:
+				return false
+			}
+			if f := r.Few; f != nil && (r.Form != buckets || f.Form != permits || f.Cap != fewWords || f.Bank == 0 || int(f.Bank) >= len(g.Banks) ||
+				g.Banks[f.Bank].Window > 0 || f.Off < 1 || f.Off+f.Cap-1 > g.Banks[f.Bank].Used || f.Few != nil || f.Drain != nil) {
 				return false
 			}
 			if r.Drain == nil {

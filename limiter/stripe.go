@@ -14,7 +14,7 @@ func stripeKey(k Key, s int64) Key {
 
 // share is what stripe s may hold, while drained is held in the place the rule had before.
 func (r *tableRule) share(s, drained int64) int64 {
-	n := r.n - drained
+	n := r.bucketsN() - drained
 	if n <= 0 {
 		return 0
 	}
@@ -75,8 +75,8 @@ func (t *Table) judgeStripes(r *tableRule, k Key, cost, lo int64) (outcome, int6
 		slot := t.find(&r.place, k)
 		switch {
 		case slot != 0:
-			return t.judgeBuckets(r, k, slot, r.n-drained, cost, lo, 0, true)
-		case cost > r.n-drained:
+			return t.judgeBuckets(r, k, slot, r.bucketsN()-drained, cost, lo, 0, true)
+		case cost > r.bucketsN()-drained:
 			return denied, r.drainUntil
 		}
 		return passes, 0

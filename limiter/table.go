@@ -21,7 +21,8 @@ type Options struct {
 	Path string
 	// Size in bytes, from 1 MiB to 1 TiB, allocated in full; 0 means 256 MiB. A key takes 64 bytes for rules of one Group
 	// that need up to 7 words together, 128 for up to 15, else 512; a unit of a limit up to MaxExact, a delay and a marker
-	// are a word each, and a limit above MaxExact has a 512-byte slot of its own.
+	// are a word each. A limit above MaxExact has five words for the first units of a key, and a 512-byte slot of its own for keys that
+	// hold more.
 	Size int64
 	// Shares of Size for slots of 64, 128 and 512 bytes, in any unit; all zero means 20, 60, 20.
 	Shares [3]int
@@ -116,7 +117,9 @@ type tableRule struct {
 	n     int64
 	span  int64 // window in microseconds
 	place
-	cut        // of buckets
+	cut                   // of buckets
+	few        *tableRule // the first permits of a rule of buckets, nil if it has none; see few.go
+	fewFrom    int64
 	stripes    int64
 	drain      *tableRule // the place it had before, only for its words
 	drainUntil int64
@@ -309,6 +312,11 @@ func (t *Table) words(r *record) *tableRule {
 	tr.place = place{bank: r.Bank, class: t.reg.Banks[r.Bank].Class, off: r.Off, cap: r.Cap}
 	if r.Form == buckets {
 		tr.cut = cutOf(r.Window)
+		if r.Few != nil {
+			tr.few = t.words(r.Few)
+			tr.few.cap = fewPermits
+			tr.fewFrom = r.FewFrom
+		}
 	}
 	if r.Drain != nil {
 		tr.drain, tr.drainUntil = t.words(r.Drain), r.DrainUntil

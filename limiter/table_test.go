@@ -252,7 +252,7 @@ func TestRoom_upTo80Percent(t *testing.T) {
 func TestFull_severalRules_chargesNone(t *testing.T) {
 	tab, r := open1(t, Options{Size: 1 << 20},
 		Limit{Name: "first", Group: "a", N: 3, Window: time.Hour},
-		Limit{Name: "second", Group: "b", N: 100, Window: time.Hour}, // wide: few slots
+		Limit{Name: "second", Group: "b", N: 100, Window: time.Hour, Stripes: 1}, // wide: few slots
 	)
 	k := tab.Key([]byte("k"))
 	for i := 0; tab.Stats().FullClosed == 0; i++ {

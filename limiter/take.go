@@ -120,15 +120,15 @@ func (t *Table) try(at reading, charges []Charge, slots []int64, l *ledger) (d D
 	t.touch(charges)
 	for i := range charges {
 		c := &charges[i]
-		if c.Rule.table.form == buckets {
+		r := c.Rule.table.home()
+		switch {
+		case r.form == buckets:
 			slots[i] = findsItsOwn
-			continue
-		}
-		if i > 0 && charges[i-1].Rule.table.bank == c.Rule.table.bank && charges[i-1].Key == c.Key {
+		case i > 0 && charges[i-1].Rule.table.home().bank == r.bank && charges[i-1].Key == c.Key:
 			slots[i] = slots[i-1]
-			continue
+		default:
+			slots[i] = t.find(&r.place, c.Key)
 		}
-		slots[i] = t.find(&c.Rule.table.place, c.Key)
 	}
 	// A full rule is seen before anything is claimed: a denial leaves no trace and takes no room.
 	if d, o, from = t.judge(at, charges, slots); o != passes {
@@ -139,12 +139,15 @@ func (t *Table) try(at reading, charges []Charge, slots []int64, l *ledger) (d D
 		c := &charges[i]
 		r := c.Rule.table
 		if slots[i] == 0 {
-			slot, from := t.insert(r, c.Key, at.lo)
+			slot, from := t.insert(r.home(), c.Key, at.lo)
 			if slot != 0 && from > at.lo {
 				return d, late, from
 			}
+			if slot == 0 && r.form == buckets {
+				slot = findsItsOwn // it can do without few permits
+			}
 			for j := i; j < len(charges); j++ {
-				if charges[j].Rule.table.bank == r.bank && charges[j].Key == c.Key {
+				if h := charges[j].Rule.table.home(); h.bank == r.home().bank && charges[j].Key == c.Key && (slot != findsItsOwn || h != charges[j].Rule.table) {
 					slots[j] = slot
 				}
 			}
@@ -182,7 +185,7 @@ func (t *Table) try(at reading, charges []Charge, slots []int64, l *ledger) (d D
 	return d, claimed, 0
 }
 
-// findsItsOwn stands in the list of slots for a rule of buckets, which may have several.
+// findsItsOwn stands in the list of slots for a rule of buckets, which may have several, where it has no few permits.
 const findsItsOwn = -1
 
 // fullRetry is told to a key for which there was no room: room comes when any key in reach expires, which is not looked for.
@@ -195,7 +198,7 @@ func (t *Table) touch(charges []Charge) {
 	}
 	var sum uint64
 	for i := range charges {
-		r := charges[i].Rule.table
+		r := charges[i].Rule.table.home()
 		sum += load(&t.mem[t.home(&r.place, charges[i].Key)])
 	}
 	_ = sum
@@ -207,7 +210,7 @@ func (t *Table) claim(r *tableRule, c *Charge, slot int64, at reading, last bool
 	case permits:
 		o, v = t.claimPermits(r, c.Key, slot, c.Cost, at, last, l)
 	case buckets:
-		o, v = t.claimStripes(r, c.Key, c.Cost, at, last, l)
+		o, v = t.claimFew(c, slot, at, last, l)
 	case delay:
 		o, v = t.claimDelay(r, c.Key, slot, at, last, l)
 	}
@@ -254,7 +257,7 @@ func (t *Table) look(c *Charge, slot, lo int64) (outcome, int64) {
 	case r.form == permits && (slot != 0 || r.drain != nil):
 		return t.judgePermits(r, c.Key, slot, c.Cost, lo)
 	case r.form == buckets:
-		return t.judgeStripes(r, c.Key, c.Cost, lo)
+		return t.judgeFew(r, c.Key, slot, c.Cost, lo)
 	case r.form == delay && slot != 0:
 		return t.judgeDelay(r, c.Key, slot, lo)
 	}
@@ -274,8 +277,8 @@ func (t *Table) holding(c *Charge, slot, lo int64) (n, open int64) {
 		n += m.held - m.vacant + m.open
 		open += m.open
 		words = nil
-		if r.form == permits && slot != 0 {
-			words = r.at(t, slot)
+		if h := r.home(); h.form == permits && slot > 0 {
+			words = h.at(t, slot)
 			slot = 0
 		}
 	}

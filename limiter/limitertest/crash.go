@@ -36,7 +36,7 @@ func crashLimits() []limiter.Limit {
 	return []limiter.Limit{
 		{Name: "exact", Group: "number", N: 62, Window: time.Hour},
 		{Name: "few", Group: "client", N: 10, Window: time.Hour},
-		{Name: "buckets", Group: "account", N: 1_000_000, Window: time.Hour},
+		{Name: "buckets", Group: "account", N: 999_999, Window: time.Hour},
 		{Name: "stripes", Group: "account", N: 1_000_000, Window: time.Hour, Stripes: 3},
 		{Name: "delay", Group: "client", Kind: limiter.Delay, Backoff: limiter.Backoff{Free: 100, Base: time.Minute, Factor: 1, Max: time.Minute, ForgetAfter: time.Hour}},
 		{Name: "brief", Group: "flood", N: 3, Window: 2 * time.Millisecond}, // for slots that are recycled all the time

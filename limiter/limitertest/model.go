@@ -73,7 +73,11 @@ func (l *slidingLog) take(now time.Time, cost int64) {
 	l.grants = append(l.grants, grant{now, cost})
 }
 
-func (l *slidingLog) refund(at time.Time, cost int64) {
+// refund gives back what was taken at a reading, unless it is over: buckets may count that a little longer.
+func (l *slidingLog) refund(now, at time.Time, cost int64) {
+	if !now.Before(at.Add(l.window)) {
+		return
+	}
 	for i := range l.grants {
 		if g := &l.grants[i]; g.at.Equal(at) {
 			part := min(cost, g.cost)
@@ -157,7 +161,7 @@ func modelHistory(t *testing.T, s Suite, seed uint64, steps int) {
 			past = slices.Delete(past, i, i+1)
 			c.refund(p.at, p.charges...)
 			for _, ch := range p.charges {
-				logs[p.key][ruleIndex(rules, ch.Rule)].refund(p.at, ch.Cost)
+				logs[p.key][ruleIndex(rules, ch.Rule)].refund(now, p.at, ch.Cost)
 			}
 			continue
 		}
