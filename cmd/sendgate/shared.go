@@ -67,6 +67,7 @@ func (s *sharing) start(g *gate.Gate, live *lists.Store) {
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	s.stop = stop
+	s.log.Info("shared with the other sidecars of the store: counters, outcomes, idempotency keys, lists, evidence of abuse")
 	all := shared.NewLists(s.store.Map("lists"), live, s.log)
 	s.running.Go(func() { s.members.Run(ctx) })
 	s.running.Go(func() { s.evidence.Run(ctx, g) })
