@@ -352,6 +352,12 @@ func TestPlan_isTheNaiveMatcher(t *testing.T) {
 			if got := name(plan.Shadow, shadow); !slices.Equal(got, shadow) {
 				t.Fatalf("shadow: got %v, want %v\n%s\n%+v", got, shadow, src, s)
 			}
+			for i := range p.Limits {
+				planned := slices.ContainsFunc(append(plan.Enforced, plan.Shadow...), func(c policy.Charge) bool { return c.Rule == i })
+				if why := p.WhyLimit(i, &s); why.Applies != planned || why.Why == "" || planned != (why.Key != "") {
+					t.Fatalf("%s is planned: %v, and explained with %+v\n%s\n%+v", p.Limits[i].StoreName(), planned, why, src, s)
+				}
+			}
 		}
 	})
 }
