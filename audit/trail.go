@@ -96,6 +96,11 @@ func (t *Trail) Start(about any, alerts func(after uint64) []detect.Alert, misse
 	if err := t.changes.Append(KindStart, about); err != nil {
 		return err
 	}
+	if alerts != nil { // those of an earlier life were recorded by it
+		if old := alerts(0); len(old) > 0 {
+			t.lastAlert = old[len(old)-1].Seq
+		}
+	}
 	t.watching.Go(func() {
 		tick := time.NewTicker(syncEvery)
 		defer tick.Stop()

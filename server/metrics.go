@@ -1,10 +1,13 @@
 package server
 
 import (
+	"net/http"
 	"sync"
+	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
 	dto "github.com/prometheus/client_model/go"
 
 	"github.com/sendgate/sendgate/gate"
@@ -31,6 +34,12 @@ type metrics struct {
 
 	grpc, stream, batch, http, extAuthz, forwardAuth, rls *surface
 }
+
+// Native histograms have buckets a tenth wide, from a microsecond to a second in less than this many.
+const (
+	nativeFactor  = 1.1
+	nativeBuckets = 160
+)
 
 // surface is where checks come in.
 type surface struct{ seconds prometheus.Observer }
@@ -60,6 +69,8 @@ func newMetrics(version string, g *gate.Gate, store limiter.Store, inFlight func
 	seconds := prometheus.NewHistogramVec(prometheus.HistogramOpts{
 		Namespace: "sendgate", Name: "check_seconds", Help: "How long a decision took, without the wire; of an all-or-nothing batch the mean of its items.",
 		Buckets: []float64{1e-6, 2.5e-6, 5e-6, 1e-5, 2.5e-5, 5e-5, 1e-4, 5e-4, 1e-3, 5e-3, 2.5e-2, 0.1, 1},
+		// A server that asks for native histograms gets buckets a tenth wide beside these.
+		NativeHistogramBucketFactor: nativeFactor, NativeHistogramMaxBucketNumber: nativeBuckets,
 	}, []string{"surface"})
 	m.registry.MustRegister(seconds)
 	of := func(name string) *surface { return &surface{seconds.WithLabelValues(name)} }
@@ -69,6 +80,21 @@ func newMetrics(version string, g *gate.Gate, store limiter.Store, inFlight func
 	m.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		&state{version: version, gate: g, store: store, inFlight: inFlight})
 	return m
+}
+
+// more adds the metrics of what a server may have or not.
+func (m *metrics) more(o *Options) {
+	if o.Tally != nil {
+		o.Tally.register(m.registry, o.Gate.Policy)
+	}
+	h := &condition{trail: o.Trail}
+	h.store, _ = o.Store.(faulty)
+	m.registry.MustRegister(h)
+}
+
+// handler is GET /metrics. A server that accepts OpenMetrics or protobuf, which native histograms need, gets that.
+func (m *metrics) handler() http.Handler {
+	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{MaxRequestsInFlight: 4, EnableOpenMetrics: true})
 }
 
 func (m *metrics) answered(v *gate.Verdict) {
@@ -114,11 +140,18 @@ func total(c prometheus.Collector) int64 {
 	return int64(sum)
 }
 
+// maxSeries is how many series a vector may have: far more than any policy has words. What comes beyond is counted as overflow.
+const (
+	maxSeries = 1000
+	overflow  = "other"
+)
+
 // resolved remembers the counters of a vector, so that counting neither hashes labels nor allocates. The second label is
 // left out where the vector has one.
 type resolved struct {
-	vec  *prometheus.CounterVec
-	seen sync.Map // [2]string -> prometheus.Counter
+	vec   *prometheus.CounterVec
+	seen  sync.Map // [2]string -> prometheus.Counter
+	count atomic.Int64
 }
 
 func (r *resolved) with(a, b string) prometheus.Counter {
@@ -126,12 +159,19 @@ func (r *resolved) with(a, b string) prometheus.Counter {
 	if c, ok := r.seen.Load(key); ok {
 		return c.(prometheus.Counter)
 	}
+	if r.count.Add(1) > maxSeries {
+		if key[0] = overflow; b != "" {
+			key[1] = overflow
+		}
+	}
 	labels := key[:1]
 	if b != "" {
 		labels = key[:]
 	}
 	c := r.vec.WithLabelValues(labels...)
-	r.seen.Store(key, c)
+	if key[0] != overflow {
+		r.seen.Store(key, c)
+	}
 	return c
 }
 

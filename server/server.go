@@ -13,6 +13,7 @@ import (
 	rlsv3 "github.com/envoyproxy/go-control-plane/envoy/service/ratelimit/v3"
 	"google.golang.org/grpc"
 
+	"github.com/sendgate/sendgate/audit"
 	"github.com/sendgate/sendgate/detect"
 	"github.com/sendgate/sendgate/gate"
 	"github.com/sendgate/sendgate/internal/identity"
@@ -49,6 +50,10 @@ type Options struct {
 	Board *Board
 	// Console is about the page on the HTTP port.
 	Console ConsoleOptions
+	// Tally is an observer of Gate, for metrics. Default none: then they are fewer.
+	Tally *Tally
+	// Trail is the audit log, for metrics. Default none.
+	Trail *audit.Trail
 	// OpenToAll lets callers without an identity in from other machines too, where nobody is asked for one.
 	OpenToAll bool
 	// GRPC and HTTP are where it listens; either may be nil. Serve closes them.
@@ -106,6 +111,7 @@ func New(o Options) (*Server, error) {
 			}
 		}
 	}
+	s.service.metrics.more(&o)
 	if o.Detect != nil {
 		s.service.metrics.registry.MustRegister(&detectionState{o.Detect, o.Gate.Now})
 	}

@@ -1,25 +1,51 @@
 package main
 
 import (
-	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
+	"time"
+
+	"github.com/sendgate/sendgate/audit"
+	"github.com/sendgate/sendgate/gate"
 )
 
-// auditFile is where changes by operators are told. A line is on the disk when Write returns.
-type auditFile struct{ *os.File }
-
-func openAudit(dir string) (auditFile, error) {
-	name := filepath.Join(dir, "admin.jsonl")
-	f, err := os.OpenFile(name, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o600)
-	if err != nil {
-		return auditFile{}, fmt.Errorf("audit log %s: %w", name, reason(err))
-	}
-	return auditFile{f}, nil
+// auditFlags say what is kept in the audit log, and for how long.
+type auditFlags struct {
+	AuditAllow float64       `help:"Share of numbers, 0 to 1, of which the audit log also keeps what was allowed and what became of it; refusals are always kept (${default})." placeholder:"SHARE" default:"0.01" env:"SENDGATE_AUDIT_ALLOW"`
+	AuditKeep  time.Duration `help:"How long old files of the audit log are kept (${default})." placeholder:"TIME" default:"2160h" env:"SENDGATE_AUDIT_KEEP"`
+	AuditSize  size          `help:"How large the old files of each of its two logs, checks and changes, may get together; the oldest go first (${default})." placeholder:"SIZE" default:"1GiB" env:"SENDGATE_AUDIT_SIZE"`
 }
 
-func (f auditFile) Write(line []byte) (int, error) {
-	n, err := f.File.Write(line)
-	return n, errors.Join(err, f.Sync())
+func (f *auditFlags) validate() error {
+	switch {
+	case !(f.AuditAllow >= 0 && f.AuditAllow <= 1):
+		return fmt.Errorf("--audit-allow %v: write a share from 0 to 1, such as 0.01", f.AuditAllow)
+	case f.AuditKeep < time.Hour:
+		return fmt.Errorf("--audit-keep %s: must be at least 1h", f.AuditKeep)
+	}
+	return nil
+}
+
+func auditDir(data string) string { return filepath.Join(data, "audit") }
+
+func (f *auditFlags) open(data string, secret []byte, now func() time.Time, log *slog.Logger) (*audit.Trail, error) {
+	return audit.OpenTrail(audit.TrailOptions{Dir: auditDir(data), Secret: secret, Now: now, Log: log,
+		AllowSample: f.AuditAllow, Keep: f.AuditKeep, KeepSize: int64(f.AuditSize)})
+}
+
+// started is the data of the record that a process begins with.
+type started struct {
+	Version string `json:"version"`
+	PID     int    `json:"pid"`
+	Policy  string `json:"policy"`
+	// Allow is of which share of numbers the log has what was allowed.
+	Allow float64 `json:"audit_allow"`
+}
+
+// startAudit begins to follow what the gate and detection do.
+func (f *auditFlags) start(trail *audit.Trail, g *gate.Gate, seen *evidence) error {
+	about := started{Version: buildVersion(), PID: os.Getpid(), Policy: g.Policy().Version, Allow: f.AuditAllow}
+	return trail.Start(about, seen.Alerts, func() uint64 { return g.Stats().Dropped })
 }

@@ -30,6 +30,7 @@ type cli struct {
 	Simulate simulateCommand `cmd:"" help:"Make labelled traffic, as a log or against a running sidecar."`
 	Demo     demoCommand     `cmd:"" help:"See it work: a morning with an attack, in a minute."`
 	Detect   detectCommand   `cmd:"" help:"See what detection of a running sidecar sees, and end blocks."`
+	Audit    auditCommand    `cmd:"" help:"Check and read the audit log."`
 	Policy   policyCommand   `cmd:"" help:"Look at policy files."`
 	Version  versionCommand  `cmd:"" help:"Print the version."`
 }

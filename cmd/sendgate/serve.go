@@ -42,6 +42,7 @@ type serveCommand struct {
 	rateLimitFlags
 	identityFlags
 	alertFlags
+	auditFlags
 	consoleFlags
 	LogLevel  slog.Level `help:"debug, info, warn or error (${default})." placeholder:"LEVEL" default:"info" env:"SENDGATE_LOG_LEVEL"`
 	LogFormat string     `help:"text, json, or auto: json unless it is a terminal (${default})." placeholder:"FORMAT" enum:"auto,text,json" default:"auto" env:"SENDGATE_LOG_FORMAT"`
@@ -69,7 +70,7 @@ func (c *serveCommand) Validate() error {
 	case c.Drain <= 0:
 		return fmt.Errorf("--drain %s: must be more than 0, such as 10s", c.Drain)
 	}
-	return errors.Join(c.identityFlags.validate(), c.alertFlags.validate())
+	return errors.Join(c.identityFlags.validate(), c.alertFlags.validate(), c.auditFlags.validate())
 }
 
 // heapPercent lets the heap grow to so many per cent of what lives in it before a collection: what lives is small, the counters
@@ -133,12 +134,6 @@ func (c *serveCommand) Run(s *streams) error {
 		return err
 	}
 	defer asked.Close()
-	audit, err := openAudit(c.Data)
-	if err != nil {
-		return err
-	}
-	defer audit.Close()
-
 	seen, err := openEvidence(c.Data, int64(c.DetectSize), log)
 	if err != nil {
 		return err
@@ -156,8 +151,17 @@ func (c *serveCommand) Run(s *streams) error {
 	} else {
 		go clock.Watch(ctx, log, 10*time.Second)
 	}
-	board := server.NewBoard(table)
-	g, err := gate.New(ctx, common.join(gate.Options{Policy: p, Store: store, Lists: live, Consent: known.Ledger, Detect: seen.Engine, Prices: table, Replies: asked, Clock: clock.Now, Secret: secret, Observers: []gate.Observer{server.NewDenialLog(log), board}}))
+	trail, err := c.auditFlags.open(c.Data, secret, clock.Now, log)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err := trail.Close(); err != nil {
+			log.Error("the audit log did not end well", "error", err)
+		}
+	}()
+	board, tally := server.NewBoard(table), server.NewTally(table)
+	g, err := gate.New(ctx, common.join(gate.Options{Policy: p, Store: store, Lists: live, Consent: known.Ledger, Detect: seen.Engine, Prices: table, Replies: asked, Clock: clock.Now, Secret: secret, Observers: []gate.Observer{server.NewDenialLog(log), trail, tally, board}, Stage: tally.Stage, Stopwatch: server.Stopwatch()}))
 	if err != nil {
 		return err
 	}
@@ -184,11 +188,14 @@ func (c *serveCommand) Run(s *streams) error {
 		return errors.Join(err, closeAll(grpc, http))
 	}
 	srv, err := server.New(server.Options{
-		Identity: book, TLS: tls, OpenToAll: c.InsecureListen, Lists: live, Detect: seen.Engine, Audit: audit, RateLimits: rateLimits,
+		Identity: book, TLS: tls, OpenToAll: c.InsecureListen, Lists: live, Detect: seen.Engine, Audit: trail, Trail: trail, Tally: tally, RateLimits: rateLimits,
 		Board: board, Console: c.consoleFlags.options(secret),
 		Gate: g, Store: store, Log: log, Version: buildVersion(), GRPC: grpc, HTTP: http, MaxInFlight: c.MaxInFlight, Drain: c.Drain,
 	})
 	if err != nil {
+		return err
+	}
+	if err := c.auditFlags.start(trail, g, seen); err != nil {
 		return err
 	}
 	go known.sweep(ctx, clock.Now, log)
