@@ -2,6 +2,7 @@ package consent
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"time"
 
@@ -17,7 +18,8 @@ type Inbound struct {
 	Text   string
 	// Postback is what a button of RCS or WhatsApp sent, in the place of Text.
 	Postback string
-	// Reference is the platform's id of the message. It is kept as evidence.
+	// Reference is the platform's id of the message. It is kept as evidence, and a keyword counts once by it: who posts an old
+	// START again changes nothing.
 	Reference string
 }
 
@@ -28,6 +30,8 @@ type Heard struct {
 	Changed bool
 	// Out says that the number is out of this sender now.
 	Out bool
+	// Again says that the message was heard before, and did nothing now.
+	Again bool
 	// Reply is what to answer, once; "" for nothing.
 	Reply string
 }
@@ -53,6 +57,13 @@ func (l *Ledger) Hear(ctx context.Context, in Inbound) (Heard, error) {
 	r := Record{At: in.At, Account: in.Scope.Account, Sender: in.Scope.Sender, Source: source, Text: words, Reference: in.Reference}
 	reply := h.Match
 	var err error
+	if h.Again, err = l.heard(ctx, &in, h.Action); err != nil {
+		return Heard{}, err
+	}
+	if h.Again {
+		_, h.Out = l.OptedOut(in.Number, in.Scope)
+		return h, nil
+	}
 	switch h.Action {
 	case keyword.OptOut:
 		_, before := l.OptedOut(in.Number, in.Scope)
@@ -79,6 +90,10 @@ func (l *Ledger) Hear(ctx context.Context, in Inbound) (Heard, error) {
 			reply.Action = keyword.OptIn
 		}
 	}
+	if err == nil && !h.Changed && in.Reference != "" && asks(h.Action) {
+		p := l.person(in.Number)
+		err = l.store.Apply(ctx, heardOnce(p, in.Reference, in.At))
+	}
 	if err != nil {
 		return Heard{}, err
 	}
@@ -87,4 +102,31 @@ func (l *Ledger) Hear(ctx context.Context, in Inbound) (Heard, error) {
 		h.Reply = voice.Replies.For(reply)
 	}
 	return h, nil
+}
+
+// asks says that an action changes what may be sent.
+func asks(a keyword.Action) bool {
+	return a == keyword.OptOut || a == keyword.OptIn || a == keyword.Confirm
+}
+
+// heard says that a keyword was heard before. What names no message is always new.
+func (l *Ledger) heard(ctx context.Context, in *Inbound, a keyword.Action) (again bool, err error) {
+	if in.Reference == "" || !asks(a) {
+		return false, nil
+	}
+	for _, s := range l.sealers {
+		key := heardOnce(person{s.id, s.number(in.Number.Digits())}, in.Reference, in.At).Key
+		err := l.store.Scan(ctx, KindMessage, key, func(_, _ []byte) error { again = true; return nil })
+		if again || err != nil {
+			return again, err
+		}
+	}
+	return false, nil
+}
+
+// heardOnce remembers a message of a person. It is stored with what the message did, or the platform that posts it again after a
+// crash would be told that it was done.
+func heardOnce(p person, reference string, at time.Time) Change {
+	sum := sha256.Sum256([]byte(reference))
+	return Change{KindMessage, append(p.append(nil), sum[:16]...), grant(at)}
 }

@@ -32,8 +32,10 @@ type Ruling struct {
 }
 
 // Judge says whether consent lets a send pass. It answers from memory and allocates nothing.
-func (l *Ledger) Judge(now time.Time, a *Ask) Ruling {
-	r := l.rules.Load()
+func (l *Ledger) Judge(now time.Time, a *Ask) Ruling { return l.JudgeBy(l.rules.Load(), now, a) }
+
+// JudgeBy is Judge by rules that are [Rules.Checked], whatever those in force are.
+func (l *Ledger) JudgeBy(r *Rules, now time.Time, a *Ask) Ruling {
 	var room [8]slot
 	need := r.requires(a.Purpose, a.Channel)
 	if a.Purpose == OTP && !r.DenyOTP && need == nil {

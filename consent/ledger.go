@@ -57,6 +57,9 @@ func Open(ctx context.Context, o Options) (*Ledger, error) {
 	if err := l.SetRules(o.Rules); err != nil {
 		return nil, err
 	}
+	if err := l.undoImports(ctx); err != nil {
+		return nil, err
+	}
 	if err := l.load(ctx, KindOptOut, &l.outs); err != nil {
 		return nil, err
 	}
@@ -65,10 +68,11 @@ func Open(ctx context.Context, o Options) (*Ledger, error) {
 
 // SetRules replaces the rules. The next question is answered by the new ones.
 func (l *Ledger) SetRules(r Rules) error {
-	if err := r.check(); err != nil {
+	checked, err := r.Checked()
+	if err != nil {
 		return err
 	}
-	l.rules.Store(&r)
+	l.rules.Store(checked)
 	return nil
 }
 
@@ -135,12 +139,12 @@ func (l *Ledger) reseal(ctx context.Context, n phone.Number, to person) error {
 		from := person{s.id, s.number(n.Digits())}
 		var changes []Change
 		var moved []func()
-		for _, kind := range []Kind{KindOptOut, KindGrant, KindProof} {
+		for _, kind := range ofPersons() {
 			err := l.store.Scan(ctx, kind, from.append(nil), func(key, value []byte) error {
 				rest := append([]byte(nil), key[personSize:]...)
 				changes = append(changes, Change{kind, append(to.append(nil), rest...), append([]byte(nil), value...)},
 					Change{Kind: kind, Key: append(from.append(nil), rest...)})
-				if kind == KindProof {
+				if kind != KindOptOut && kind != KindGrant {
 					return nil
 				}
 				where, err := readPlace(rest)
@@ -168,6 +172,9 @@ func (l *Ledger) reseal(ctx context.Context, n phone.Number, to person) error {
 	}
 	return nil
 }
+
+// ofPersons are the kinds whose keys begin with a person.
+func ofPersons() []Kind { return []Kind{KindOptOut, KindGrant, KindProof, KindMessage} }
 
 func (l *Ledger) table(kind Kind) *table {
 	if kind == KindGrant {

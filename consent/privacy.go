@@ -39,7 +39,7 @@ func (l *Ledger) Forget(ctx context.Context, now time.Time, n phone.Number) (For
 	defer release()
 	var changes []Change
 	kept, until := 0, now.Add(l.rules.Load().Retention.Forgotten)
-	for _, kind := range []Kind{KindOptOut, KindGrant, KindProof} {
+	for _, kind := range ofPersons() {
 		err := l.store.Scan(ctx, kind, p.append(nil), func(key, value []byte) error {
 			c := Change{Kind: kind, Key: bytes.Clone(key)}
 			if kind == KindOptOut {
@@ -85,6 +85,15 @@ func (l *Ledger) Sweep(ctx context.Context, now time.Time) (Swept, error) {
 	if err != nil {
 		return nil, err
 	}
+	err = l.store.Scan(ctx, KindMessage, nil, func(key, value []byte) error {
+		if now.Sub(sinceOf(value)) > keep.Messages {
+			old = append(old, Change{Kind: KindMessage, Key: bytes.Clone(key)})
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
 	proofs, err := l.oldProofs(ctx, now, keep)
 	if err != nil {
 		return nil, err
@@ -102,12 +111,17 @@ func (l *Ledger) Sweep(ctx context.Context, now time.Time) (Swept, error) {
 func (l *Ledger) drop(ctx context.Context, old []Change, swept Swept) error {
 	l.bulk.Lock()
 	defer l.bulk.Unlock()
+	return l.dropHeld(ctx, old, swept)
+}
+
+// dropHeld is drop while all changes wait.
+func (l *Ledger) dropHeld(ctx context.Context, old []Change, swept Swept) error {
 	if err := l.store.Apply(ctx, old...); err != nil {
 		return err
 	}
 	for _, c := range old {
 		swept[c.Kind.String()]++
-		if c.Kind == KindProof {
+		if c.Kind == KindProof || c.Kind == KindMessage {
 			continue
 		}
 		p, rest, err := readPerson(c.Key)
@@ -261,7 +275,7 @@ func (l *Ledger) Report(ctx context.Context) (Report, error) {
 			out.Records[kind.String()]++
 			var at time.Time
 			switch kind {
-			case KindOptOut, KindGrant:
+			case KindOptOut, KindGrant, KindMessage:
 				at = sinceOf(value)
 			case KindProof:
 				at = time.Unix(0, int64(binary.BigEndian.Uint64(key[personSize:]))).UTC()

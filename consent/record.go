@@ -125,6 +125,9 @@ func (l *Ledger) proof(p person, r Record) ([]Change, error) {
 	if err != nil {
 		return nil, fmt.Errorf("consent: record: %w", err)
 	}
+	if r.Reference != "" && (r.Source == SourceKeyword || r.Source == SourceButton) {
+		changes = append(changes, heardOnce(p, r.Reference, r.At))
+	}
 	key := binary.BigEndian.AppendUint64(p.append(nil), uint64(r.At.UnixNano()))
 	key = binary.BigEndian.AppendUint32(key, l.events.Add(1))
 	return append(changes, Change{KindProof, key, value}), nil

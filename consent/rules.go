@@ -55,6 +55,9 @@ type Requirement struct {
 	Double bool
 }
 
+// Checked fills in defaults and says what is wrong.
+func (r Rules) Checked() (*Rules, error) { return &r, r.check() }
+
 // check fills in defaults.
 func (r *Rules) check() error {
 	if r.Voice.Book == nil {

@@ -16,10 +16,12 @@ const (
 	KindProof    Kind = 'p' // what happened, as evidence
 	KindText     Kind = 't' // a text that was shown, once for all who saw it
 	KindTemplate Kind = 'w' // the state of a message template
+	KindMessage  Kind = 'm' // a keyword that was heard, so that it counts once
+	KindImport   Kind = 'i' // an import that is not done
 )
 
 // Kinds are all of them.
-func Kinds() []Kind { return []Kind{KindOptOut, KindGrant, KindProof, KindText, KindTemplate} }
+func Kinds() []Kind { return []Kind{KindOptOut, KindGrant, KindProof, KindText, KindTemplate, KindMessage, KindImport} }
 
 func (k Kind) String() string {
 	switch k {
@@ -33,6 +35,10 @@ func (k Kind) String() string {
 		return "text"
 	case KindTemplate:
 		return "template"
+	case KindMessage:
+		return "message"
+	case KindImport:
+		return "import"
 	}
 	return "unknown"
 }
