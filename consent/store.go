@@ -21,7 +21,9 @@ const (
 )
 
 // Kinds are all of them.
-func Kinds() []Kind { return []Kind{KindOptOut, KindGrant, KindProof, KindText, KindTemplate, KindMessage, KindImport} }
+func Kinds() []Kind {
+	return []Kind{KindOptOut, KindGrant, KindProof, KindText, KindTemplate, KindMessage, KindImport}
+}
 
 func (k Kind) String() string {
 	switch k {

@@ -5,7 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -15,32 +15,47 @@ import (
 
 // Book is the state of all templates. It is safe for concurrent use.
 type Book struct {
-	store  consent.Store
-	pacing Pacing
+	store consent.Store
 
 	mu     sync.Mutex
+	pacing Pacing
 	states map[ID]State
+	byName map[name][]ID // those of every business that has one
 }
+
+// name is what a send knows of a template where its account has one business only.
+type name struct{ account, name, language string }
 
 // Open reads the states that a store has.
 func Open(ctx context.Context, store consent.Store, p Pacing) (*Book, error) {
+	b := &Book{store: store, states: make(map[ID]State), byName: make(map[name][]ID)}
+	if err := b.SetPacing(p); err != nil {
+		return nil, err
+	}
+	err := store.Scan(ctx, consent.KindTemplate, nil, func(key, value []byte) error {
+		part := strings.Split(string(key), "\x00")
+		var s State
+		if err := json.Unmarshal(value, &s); err != nil || len(part) != 4 {
+			return errors.New("template: a state is not one that sendgate wrote")
+		}
+		b.put(ID{part[0], part[1], part[2], part[3]}, s)
+		return nil
+	})
+	return b, err
+}
+
+// SetPacing says how new marketing templates are held back from now on.
+func (b *Book) SetPacing(p Pacing) error {
 	if p.First < 0 || p.Wait < 0 {
-		return nil, errors.New("template: pacing: write how many sends pass first, and how long to wait then")
+		return errors.New("template: pacing: write how many sends pass first, and how long to wait then")
 	}
 	if p.Wait == 0 {
 		p.Wait = 30 * time.Minute
 	}
-	b := &Book{store: store, pacing: p, states: make(map[ID]State)}
-	err := store.Scan(ctx, consent.KindTemplate, nil, func(key, value []byte) error {
-		part := strings.Split(string(key), "\x00")
-		var s State
-		if err := json.Unmarshal(value, &s); err != nil || len(part) != 3 {
-			return errors.New("template: a state is not one that sendgate wrote")
-		}
-		b.states[ID{part[0], part[1], part[2]}] = s
-		return nil
-	})
-	return b, err
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.pacing = p
+	return nil
 }
 
 // Apply takes updates in. It returns when they are on disk.
@@ -80,44 +95,104 @@ func (b *Book) Release(ctx context.Context, at time.Time, id ID) (bool, error) {
 func (b *Book) save(ctx context.Context, next map[ID]State) error {
 	var changes []consent.Change
 	for id, s := range next {
-		for _, text := range []string{id.Account, id.Name, id.Language} {
-			if strings.ContainsRune(text, 0) || len(text) > 300 {
-				return errors.New("template: name: write account, name and language of 300 bytes at most, without a zero byte")
+		parts := []string{id.Account, id.Business, id.Name, id.Language}
+		for _, text := range parts {
+			if strings.ContainsRune(text, 0) || len(text) > maxPart {
+				return fmt.Errorf("template: name: write account, business, name and language of %d bytes at most, without a zero byte", maxPart)
 			}
 		}
 		value, err := json.Marshal(s)
 		if err != nil {
 			return fmt.Errorf("template: state: %w", err)
 		}
-		changes = append(changes, consent.Change{Kind: consent.KindTemplate, Key: []byte(id.Account + "\x00" + id.Name + "\x00" + id.Language), Value: value})
+		changes = append(changes, consent.Change{Kind: consent.KindTemplate, Key: []byte(strings.Join(parts, "\x00")), Value: value})
 	}
 	if err := b.store.Apply(ctx, changes...); err != nil {
 		return err
 	}
-	maps.Copy(b.states, next)
+	for id, s := range next {
+		b.put(id, s)
+	}
 	return nil
 }
 
-// Judge says whether a send with a template can pass.
-func (b *Book) Judge(now time.Time, id ID) Ruling {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	s := b.states[id]
-	return s.judge(now, b.pacing)
-}
+const maxPart = 250 // bytes; four of them are a key of the store
 
-// Sent counts a send that passed, for pacing. The count of one process is lost with it, so that pacing begins again: the strict side.
-func (b *Book) Sent(at time.Time, id ID) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	s, ok := b.states[id]
-	if !ok || !s.paced(b.pacing) {
-		return
-	}
-	if s.Sent++; s.Sent == b.pacing.First {
-		s.Held = at
+func (b *Book) put(id ID, s State) {
+	if _, known := b.states[id]; !known {
+		n := name{id.Account, id.Name, id.Language}
+		if id.Name == AgentName {
+			n.language = id.Business // an agent is asked for in all regions
+		}
+		b.byName[n] = append(b.byName[n], id)
 	}
 	b.states[id] = s
+}
+
+// named are the templates that an id means: all that have its name where it says no business.
+func (b *Book) named(id ID) []ID {
+	if id.Business == "" {
+		return b.byName[name{id.Account, id.Name, id.Language}]
+	}
+	return []ID{id}
+}
+
+// Admit says whether a send with a template can pass, and counts it where the template is paced. A send that is refused by somebody
+// else is given back with Return. Where an id says no business, the strictest of those that have the name answers.
+//
+// The count of one process is lost with it, so that pacing begins again: the strict side.
+func (b *Book) Admit(now time.Time, id ID) Ruling {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	ids := b.named(id)
+	var worst Ruling
+	for _, id := range ids {
+		s := b.states[id]
+		if r := s.judge(now, b.pacing); r.Reason != "" && (worst.Reason == "" || worst.RetryAfter > 0 && (r.RetryAfter == 0 || r.RetryAfter > worst.RetryAfter)) {
+			worst = r
+		}
+	}
+	if worst.Reason != "" {
+		return worst
+	}
+	for _, id := range ids {
+		if s := b.states[id]; s.paced(b.pacing) {
+			if s.Sent++; s.Sent == b.pacing.First {
+				s.Held = now
+			}
+			b.states[id] = s
+		}
+	}
+	return Ruling{}
+}
+
+// Return takes back what Admit counted of a send that did not go out.
+func (b *Book) Return(id ID) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, id := range b.named(id) {
+		if s := b.states[id]; s.paced(b.pacing) && s.Sent > 0 {
+			if s.Sent--; s.Sent < b.pacing.First {
+				s.Held = time.Time{}
+			}
+			b.states[id] = s
+		}
+	}
+}
+
+// Agent says whether an agent of RCS can send: one that is launched with some carrier can, and so can one that nobody told about.
+func (b *Book) Agent(account, agent string) Ruling {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	var worst Ruling
+	for _, id := range b.byName[name{account, AgentName, agent}] {
+		s := b.states[id]
+		if s.Status == Approved {
+			return Ruling{}
+		}
+		worst = Ruling{Reason: "template:agent_" + string(s.Status)}
+	}
+	return worst
 }
 
 // State is what is known of a template.
@@ -126,4 +201,18 @@ func (b *Book) State(id ID) (State, bool) {
 	defer b.mu.Unlock()
 	s, ok := b.states[id]
 	return s, ok
+}
+
+// All are the templates that are known of an account, or of all, by name.
+func (b *Book) All(account string) []ID {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	var out []ID
+	for id := range b.states {
+		if account == "" || id.Account == account {
+			out = append(out, id)
+		}
+	}
+	slices.SortFunc(out, func(a, b ID) int { return strings.Compare(fmt.Sprint(a), fmt.Sprint(b)) })
+	return out
 }

@@ -2,7 +2,7 @@
 //
 //	events, err := template.ParseWhatsApp(body)      // after template.VerifySignature
 //	book.Apply(ctx, events...)
-//	ruling := book.Judge(now, template.ID{...})      // template:paused, with retry-after
+//	ruling := book.Admit(now, template.ID{...})      // template:paused, with retry-after
 //
 // # The machine
 //

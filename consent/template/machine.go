@@ -2,12 +2,16 @@ package template
 
 import "time"
 
-// ID names a template in one language of one account of the platform.
+// ID names a template in one language of one business account of a platform.
 type ID struct {
-	Account  string `json:"account"` // WhatsApp Business Account
+	Account  string `json:"account"`  // who pays: the account of sends
+	Business string `json:"business"` // the platform's account: of WhatsApp a Business Account, of RCS an agent
 	Name     string `json:"name"`
 	Language string `json:"language"`
 }
+
+// AgentName is the Name under which the state of an RCS agent itself is kept. Its Language is the region of a carrier.
+const AgentName = "\x01agent"
 
 // Category is what a template is for, as the platform writes it.
 type Category string

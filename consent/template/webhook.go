@@ -54,7 +54,7 @@ type webhook struct {
 }
 
 // ParseWhatsApp reads a webhook of a WhatsApp Business Account. Updates that are not about templates give no events. What is
-// wrong with a body is told without quoting it.
+// wrong with a body is told without quoting it. Whose account the business is has to be filled in.
 func ParseWhatsApp(body []byte) ([]Event, error) {
 	if len(body) > MaxBody {
 		return nil, fmt.Errorf("template: webhook of %d bytes: %d at most are read", len(body), MaxBody)
@@ -74,7 +74,7 @@ func ParseWhatsApp(body []byte) ([]Event, error) {
 		}
 		for _, c := range entry.Changes {
 			v := &c.Value
-			e := Event{ID: ID{entry.ID, v.Name, v.Language}, At: at}
+			e := Event{ID: ID{Business: entry.ID, Name: v.Name, Language: v.Language}, At: at}
 			switch c.Field {
 			case "message_template_status_update":
 				e.What, e.Event, e.Title, e.Category = StatusUpdate, v.Event, v.Other.Title, Category(v.Category)
