@@ -11,7 +11,7 @@ func (e *Engine) Outcome(at int64, id uint64, what OutcomeKind) bool {
 	}
 	l := e.sessions.lock(send.session)
 	row := e.sessions.row(send.session)
-	if row.seq != send.session {
+	if row.seq != send.session || row.number == 0 { // overwritten, or forgotten
 		l.Unlock()
 		return false
 	}
