@@ -24,11 +24,11 @@ func grant(since time.Time) []byte {
 func (l *Ledger) Agree(ctx context.Context, n phone.Number, r Record, device netip.Addr) (pending bool, err error) {
 	rules := l.rules.Load()
 	if len(r.Purposes) == 0 {
-		return false, errors.New("consent: purposes: write what the person agreed to: otp, transactional or marketing")
+		return false, wrong("consent: purposes: write what the person agreed to: otp, transactional or marketing")
 	}
 	for _, p := range r.Purposes {
 		if !slices.Contains([]string{OTP, Transactional, Marketing}, p) {
-			return false, errors.New("consent: purposes: write otp, transactional or marketing")
+			return false, wrong("consent: purposes: write otp, transactional or marketing")
 		}
 		for _, c := range r.Channels {
 			q := rules.requires(p, c)
@@ -36,10 +36,10 @@ func (l *Ledger) Agree(ctx context.Context, n phone.Number, r Record, device net
 		}
 	}
 	if len(r.Channels) == 0 || slices.Contains(r.Channels, "") {
-		return false, errors.New("consent: channels: write how the person may be written to, such as sms")
+		return false, wrong("consent: channels: write how the person may be written to, such as sms")
 	}
 	if r.Text == "" {
-		return false, errors.New("consent: text: write what the person was shown: without it there is no proof")
+		return false, wrong("consent: text: write what the person was shown: without it there is no proof")
 	}
 	if r.Event = Given; pending {
 		r.Event, r.ConfirmBy = Asked, r.At.Add(rules.ConfirmWithin)

@@ -3,7 +3,6 @@ package consent
 import (
 	"context"
 	"encoding/binary"
-	"errors"
 	"time"
 
 	"github.com/sendgate/sendgate/internal/phone"
@@ -47,7 +46,7 @@ func (l *Ledger) OptOut(ctx context.Context, n phone.Number, r Record) (changed 
 		return false, err
 	}
 	if r.Source == SourceHand && r.Author == "" {
-		return false, errors.New("consent: author: write who does this by hand")
+		return false, wrong("consent: author: write who does this by hand")
 	}
 	p, release, err := l.hold(ctx, n)
 	if err != nil {

@@ -19,7 +19,7 @@ type Kept struct {
 	Kind    string    `json:"kind"`
 	Records int       `json:"records"`
 	Basis   string    `json:"basis"`
-	Until   time.Time `json:"until"`
+	Until   time.Time `json:"until,omitzero"` // zero: until somebody ends it
 }
 
 // Forgotten is what Forget did.

@@ -64,6 +64,14 @@ type RecordError struct{ err error }
 
 func (e *RecordError) Error() string { return e.err.Error() }
 
+// Field is which one is wrong, and what to write instead: "text", "what the person saw ...".
+func (e *RecordError) Field() (name, problem string) {
+	name, problem, _ = strings.Cut(strings.TrimPrefix(e.Error(), "consent: "), ": ")
+	return name, problem
+}
+
+func wrong(text string) error { return &RecordError{errors.New(text)} }
+
 // check tells what is wrong with a record, as a *RecordError.
 func (r *Record) check(n phone.Number) error {
 	if err := r.problem(n); err != nil {

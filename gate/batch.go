@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/sendgate/sendgate/consent/template"
 	"github.com/sendgate/sendgate/limiter"
 )
 
@@ -40,7 +41,7 @@ func (g *Gate) CheckAll(ctx context.Context, reqs []*Request) []Answer {
 		answers[i], events[i] = Answer{s.event.Verdict, err}, s.event
 		if err == nil && s.event.Verdict.Kind == Allow {
 			allowed++
-			took = append(took, taken{i, s.event.Verdict.At, append([]limiter.Charge(nil), s.charges...), s.seen, s.ticket})
+			took = append(took, taken{i, s.event.Verdict.At, append([]limiter.Charge(nil), s.charges...), s.seen, s.ticket, s.template})
 		}
 	}
 	if allowed+known.twins() < len(reqs) {
@@ -65,11 +66,13 @@ type taken struct {
 	charges []limiter.Charge
 	seen    observed
 	ticket  checkID
+	with    template.ID
 }
 
 // undo gives back what an allowed item took and denies it.
 func (g *Gate) undo(ctx context.Context, v *Verdict, t taken) Answer {
 	g.withdraw(&t.seen)
+	g.returnTemplate(t.with)
 	// A caller who went away must not leave the permits behind.
 	if err := g.store.Refund(context.WithoutCancel(ctx), t.at, t.charges); err != nil {
 		return Answer{Err: &UnavailableError{Err: err}}

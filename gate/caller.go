@@ -20,7 +20,7 @@ type Caller struct {
 
 // ForbiddenError is returned when the caller may not do what he asks. Nothing was charged.
 type ForbiddenError struct {
-	Reason  string // a stable word for programs: ACCOUNT_OTHER or ADDRESS_NOT_ALLOWED
+	Reason  string // a stable word for programs: ACCOUNT_OTHER, ADDRESS_NOT_ALLOWED or ACCOUNT_OTHER_REGION
 	Message string
 }
 
@@ -36,8 +36,12 @@ func (r *rules) actFor(c *Caller, named string) (string, error) {
 	case named != c.Account:
 		return "", &ForbiddenError{"ACCOUNT_OTHER", "account: the caller's key or certificate is of another account: name your own or leave it out"}
 	}
-	if a := r.policy.Accounts[account]; a != nil && !mayConnect(a, c.Peer) {
+	a := r.policy.Accounts[account]
+	if a != nil && !mayConnect(a, c.Peer) {
 		return "", &ForbiddenError{"ADDRESS_NOT_ALLOWED", "the account may not be used from this address: its allow_addresses does not hold it"}
+	}
+	if a != nil && !r.holds(a) {
+		return "", &ForbiddenError{"ACCOUNT_OTHER_REGION", r.elsewhere(a)}
 	}
 	return account, nil
 }

@@ -19,13 +19,14 @@ func TestCheck_consent(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer table.Close()
-	ledger, err := consent.Open(t.Context(), consent.Options{Store: new(consent.Memory), Secret: make([]byte, 16), Rules: consent.Rules{
-		BySender: true, ReconfirmAfter: 3, Require: []consent.Requirement{{Purpose: "marketing", Channel: "whatsapp"}}}})
+	ledger, err := consent.Open(t.Context(), consent.Options{Store: new(consent.Memory), Secret: make([]byte, 16)})
 	if err != nil {
 		t.Fatal(err)
 	}
 	g, err := gate.New(t.Context(), gate.Options{Store: table, Clock: clock.read, Consent: ledger,
-		Policy: parse(t, oneAnHour+`lists: {allow: ["+6591*"], test_numbers: ["+6599999*"]}`)})
+		Policy: parse(t, oneAnHour+`
+lists: {allow: ["+6591*"], test_numbers: ["+6599999*"]}
+consent: {scope: sender, reconfirm: {after: 3mo}, require: [{purpose: marketing, channel: whatsapp}]}`)})
 	if err != nil {
 		t.Fatal(err)
 	}

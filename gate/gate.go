@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/sendgate/sendgate/consent"
+	"github.com/sendgate/sendgate/consent/template"
 	"github.com/sendgate/sendgate/detect"
 	"github.com/sendgate/sendgate/internal/lists"
 	"github.com/sendgate/sendgate/internal/prices"
@@ -28,6 +29,10 @@ type Options struct {
 	Lists *lists.Store
 	// Consent knows who opted out and who agreed. Default none. The gate does not close it.
 	Consent *consent.Ledger
+	// Templates are the states of message templates. Default none. The gate sets their pacing.
+	Templates *template.Book
+	// Region is where this gate and its stores are, such as "eu". Accounts that the policy binds to another are refused.
+	Region string
 	// Detect is shown every send and advises. Default none. The gate sets its policy and does not close it; nobody else may use
 	// it for sends.
 	Detect *detect.Engine
@@ -56,8 +61,10 @@ type Gate struct {
 	store     limiter.Store
 	lists     *lists.Store    // nil where there are none
 	consent   *consent.Ledger // nil where there is none
-	detect    *detect.Engine  // nil where there is none
-	replies   *replies.Table  // nil where there is none
+	templates *template.Book  // nil where there are none
+	region    string
+	detect    *detect.Engine // nil where there is none
+	replies   *replies.Table // nil where there is none
 	clock     func() time.Time
 	ids       *checkIDs
 	heard     heard
@@ -91,7 +98,7 @@ func New(ctx context.Context, o Options) (*Gate, error) {
 	if err != nil {
 		return nil, err
 	}
-	g := &Gate{store: o.Store, lists: o.Lists, consent: o.Consent, detect: o.Detect, replies: o.Replies, clock: o.Clock, ids: ids, peers: o.Peers, local: o.Local}
+	g := &Gate{store: o.Store, lists: o.Lists, consent: o.Consent, templates: o.Templates, region: o.Region, detect: o.Detect, replies: o.Replies, clock: o.Clock, ids: ids, peers: o.Peers, local: o.Local}
 	if o.Stopwatch != nil {
 		g.stage, g.stopwatch = o.Stage, o.Stopwatch
 	}
@@ -129,12 +136,13 @@ func (g *Gate) Close() {
 
 // scratch is what one check works with. It is reused, so that a check allocates nothing but its answer.
 type scratch struct {
-	event  Event
-	laps   laps
-	sender string
-	seen   observed
-	plan   policy.Plan
-	keys   []limiter.Key // by key of the plan
+	event    Event
+	laps     laps
+	sender   string
+	template template.ID // of a send with a template
+	seen     observed
+	plan     policy.Plan
+	keys     []limiter.Key // by key of the plan
 	// What is charged, in the order of the store's rules, and for which rule each.
 	charges []limiter.Charge
 	rules   []*rule
@@ -204,7 +212,7 @@ func (g *Gate) decideBy(ctx context.Context, r *rules, req *Request, s *scratch)
 		}
 	}
 	s.readBy = nil
-	s.event.Cost, s.sender = req.Cost, req.Sender
+	s.event.Cost, s.sender, s.template = req.Cost, req.Sender, req.templateID(send.Account)
 	s.forget()
 	*v = Verdict{At: g.clock(), PolicyVersion: r.policy.Version}
 
@@ -216,6 +224,7 @@ func (g *Gate) decideBy(ctx context.Context, r *rules, req *Request, s *scratch)
 	g.lap(&s.laps, StageObserve)
 	err := g.judge(ctx, r, s, &listed)
 	g.settle(s, err)
+	g.settleTemplate(s, err)
 	if err != nil {
 		return err
 	}
@@ -241,8 +250,9 @@ func (g *Gate) judge(ctx context.Context, r *rules, s *scratch, l *listed) error
 	switch {
 	case l.judgeTest(v):
 	case l.judgeBlock(v):
-	case g.judgeConsent(s.sender, send, v):
+	case g.judgeConsent(r, s.sender, send, v):
 	case !l.namesNumber() && r.judgeNumber(send, v):
+	case g.judgeTemplate(s):
 	case l.judgeAllow(v):
 	case r.judgeMissingClient(send, v):
 	default:

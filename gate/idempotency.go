@@ -106,7 +106,7 @@ func appendQuestion(b []byte, what asked, req *Request, checkID string, send *po
 	} else {
 		b = append(b, flags)
 	}
-	for _, part := range [...]string{send.Account, send.Subaccount, send.Endpoint, send.Channel, send.Purpose, req.Sender, checkID} {
+	for _, part := range [...]string{send.Account, send.Subaccount, send.Endpoint, send.Channel, send.Purpose, req.Sender, req.Template.Name, req.Template.Language, req.Template.Business, checkID} {
 		b = appendText(b, part)
 	}
 	if len(req.Attributes) > 0 {

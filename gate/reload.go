@@ -47,7 +47,10 @@ func (g *Gate) SetPolicyAndPrices(ctx context.Context, p *policy.Policy, t *pric
 	if err != nil {
 		return err
 	}
-	r.since = g.clock()
+	r.since, r.region = g.clock(), g.region
+	if err := g.setConsentPolicy(r); err != nil {
+		return err
+	}
 	first := g.rules.Swap(r) == nil
 	if g.detect != nil { // for what it decides between sends
 		if err := g.detect.SetPolicy(*r.detect); err != nil {

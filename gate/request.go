@@ -26,6 +26,8 @@ type Request struct {
 	// Sender is what the person will see as the writer, and whom STOP is answered to: a number of the account's own, a short code or a
 	// name, of at most 128 bytes. Empty means that opt-outs of every sender of the account count.
 	Sender string
+	// Template is the message template that it is sent with. The zero value is none.
+	Template Template
 	// Channel is a lower-case word of at most 32 bytes. Empty means "sms".
 	Channel string
 	// Purpose is "otp", "transactional" or "marketing". Empty means "otp".
@@ -102,6 +104,9 @@ func (r *rules) canonical(req *Request, send *policy.Send) error {
 	bad.name("subaccount", req.Subaccount)
 	bad.name("endpoint", req.Endpoint)
 	bad.name("sender", req.Sender)
+	bad.name("template.name", req.Template.Name)
+	bad.name("template.language", req.Template.Language)
+	bad.name("template.business_account", req.Template.Business)
 	bad.name("idempotency_key", req.IdempotencyKey)
 	if send.Channel == "" {
 		send.Channel = "sms"

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/sendgate/sendgate/consent"
 	"github.com/sendgate/sendgate/detect"
 	"github.com/sendgate/sendgate/internal/clientip"
 	"github.com/sendgate/sendgate/internal/lists"
@@ -20,6 +21,8 @@ type rules struct {
 	prices *prices.Table  // nil where there is none
 	detect *detect.Policy // what the policy says to detection
 	since  time.Time
+	region string         // of the gate
+	asked  *consent.Rules // who may be written to
 	// By index of the policy's.
 	delays, limits, spend []rule
 	byID                  map[uint32]*rule // of delays, limits and spend, by ruleID

@@ -9,7 +9,6 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/sendgate/sendgate/consent"
-	"github.com/sendgate/sendgate/consent/keyword"
 	sendgatev1 "github.com/sendgate/sendgate/proto/sendgate/v1"
 )
 
@@ -20,24 +19,18 @@ func consentLedger(t *testing.T) *consent.Ledger {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = store.Close() })
-	book, err := keyword.NewBook(keyword.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	replies, err := keyword.NewReplies(keyword.Texts{Brand: "Acme", Support: "help@acme.example"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	l, err := consent.Open(t.Context(), consent.Options{Store: store, Secret: make([]byte, 16),
-		Rules: consent.Rules{BySender: true, Voice: consent.Voice{Book: book, Replies: replies}}})
+	l, err := consent.Open(t.Context(), consent.Options{Store: store, Secret: make([]byte, 16)})
 	if err != nil {
 		t.Fatal(err)
 	}
 	return l
 }
 
+// answering is a policy that answers keywords, for each sender.
+const answering = "limits: []\nconsent: {scope: sender, replies: {brand: Acme, support: help@acme.example}}"
+
 func TestReportInbound(t *testing.T) {
-	r := start(t, setup{policy: "limits: []", consent: consentLedger(t)})
+	r := start(t, setup{policy: answering, consent: consentLedger(t)})
 	send := func(sender string) string {
 		t.Helper()
 		return r.check(t, &sendgatev1.CheckSendRequest{Number: "+6581234567", Account: "acme", Sender: sender, Purpose: sendgatev1.Purpose_PURPOSE_MARKETING}).GetReason()
