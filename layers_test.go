@@ -36,21 +36,22 @@ var layers = map[string]int{
 	"internal/identity": 2, // reads accounts of a policy
 	"gate":              2,
 	// What cmd plugs into the gate.
-	"limiter/redisstore": 3,
-	"shared":             3,
-	"audit":              3,
-	"internal/replay":    3, // a gate of its own on a log
-	"internal/traffic":   0, // made-up traffic in, no judgement
-	"alert":              4, // posts over HTTP
-	"server":             4,
-	"client":             4,
-	"proto":              0,
-	"console":            0, // the files of a page
-	"cmd":                5,
-	"bench":              6, // looks at everything
-	"examples":           6,
-	"test":               6, // whole programs against real ones
-	".":                  6, // this test
+	"limiter/redisstore":  3,
+	"shared":              3,
+	"audit":               3,
+	"internal/replay":     3, // a gate of its own on a log
+	"internal/policytest": 3, // gates of their own for tests of policies
+	"internal/traffic":    0, // made-up traffic in, no judgement
+	"alert":               4, // posts over HTTP
+	"server":              4,
+	"client":              4,
+	"proto":               0,
+	"console":             0, // the files of a page
+	"cmd":                 5,
+	"bench":               6, // looks at everything
+	"examples":            6,
+	"test":                6, // whole programs against real ones
+	".":                   6, // this test
 }
 
 // testSupport are packages that only tests import, whatever their layer, so that nothing of them reaches a binary.

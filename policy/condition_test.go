@@ -272,3 +272,40 @@ limits:
 	fmt.Println(err)
 	// Output: policy.yaml:7:36: limits[0].when: there is no "send.knowngood": did you mean "send.known_good"?
 }
+
+// Whatever is written: no panic, a place within the file, no digits of a number in the message; and what is accepted answers every
+// send, typed as CEL does.
+func FuzzCondition(f *testing.F) {
+	for _, seed := range []string{`send.country == "ID" && !send.known_good`, `send.attributes["a"] == "b"`, `send.attributes.all(k, k != "+6598887766")`,
+		`send.number.hasPrefix("+65")`, `send.number.inRange("+65912345**")`, `send.client.within("::/0")`, `send.time.getHours("UTC") < 8`,
+		`send.endpoint.matches("(a+)+$")`, `[1,2,3].exists(x, x > send.cost)`, `{"a": 1}.a == send.cost`, `dyn(send.number) == 1`,
+		`timestamp("2026-01-01T00:00:00Z") < send.time`, `"\u0061" == send.account`, "send.cost\n== 1", "((((((((", "a.b.c", `send.country in ["UK", 'SG']`,
+		`send.known_good ? true : send.cost / 0 == 1`, `string(send.cost) + "x" == b"x"`, `send.attributes.map(k, k).size() > 3`} {
+		f.Add(seed)
+	}
+	s := someSend(f)
+	f.Fuzz(func(t *testing.T, when string) {
+		if strings.ContainsFunc(when, func(r rune) bool { return r < ' ' || r == 0xfffd || r > 0xd7ff }) {
+			return // not for a quoted text of one line
+		}
+		p, err := policy.Parse("p.yaml", []byte(conditional(when)))
+		var list *policy.Error
+		if errors.As(err, &list) {
+			for _, problem := range list.Problems {
+				if problem.Line != 3 || problem.Column < 1 || problem.Column > len(when)*2+80 || strings.Contains(problem.Message, "98887766") {
+					t.Fatalf("%q: %s", when, problem)
+				}
+			}
+			return
+		}
+		c := p.Limits[0].When
+		for _, send := range []policy.Send{s, {}} {
+			c.Holds(&send)
+			if c.IsTyped() {
+				if typed, byCEL := policy.BothWays(strings.TrimSpace(when)); typed(&send) != byCEL(&send) {
+					t.Fatalf("%q: typed %s, CEL %s", when, typed(&send), byCEL(&send))
+				}
+			}
+		}
+	})
+}

@@ -14,7 +14,7 @@ import (
 // Parse never panics, says where each problem is, and reads what it accepts the same way when it is written differently.
 func FuzzParse(f *testing.F) {
 	for _, file := range []string{"testdata/full.good.yaml", "testdata/fields.bad.yaml", "testdata/rules.bad.yaml", "testdata/alias-bomb.bad.yaml",
-		"testdata/keys.bad.yaml", "testdata/private.bad.yaml", "default.yaml"} {
+		"testdata/keys.bad.yaml", "testdata/private.bad.yaml", "testdata/conditions.bad.yaml", "default.yaml"} {
 		src, err := os.ReadFile(file)
 		if err != nil {
 			f.Fatal(err)
