@@ -9,6 +9,7 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"fmt"
+	"hash/crc32"
 	"hash/fnv"
 	"math"
 	"slices"
@@ -114,10 +115,10 @@ func newCheckIDs(secret []byte, now time.Time) (*checkIDs, error) {
 	return ids, nil
 }
 
-// accountTag is what a check id remembers of its account: enough to tell accounts of one policy apart.
+// accountTag is what a check id remembers of its account: enough to tell accounts of one policy apart. 32 bits are no proof against
+// whoever may choose names, with any hash; who may speak for an account is told by keys.
 func accountTag(account string) (tag [4]byte) {
-	sum := sha256.Sum256([]byte(account))
-	copy(tag[:], sum[:])
+	binary.BigEndian.PutUint32(tag[:], crc32.ChecksumIEEE([]byte(account)))
 	return tag
 }
 
