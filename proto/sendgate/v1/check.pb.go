@@ -229,7 +229,10 @@ type CheckSendRequest struct {
 	Attributes map[string]string `protobuf:"bytes,12,rep,name=attributes,proto3" json:"attributes,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	// What the person will see as the writer, and whom they answer STOP to: a number of the account's own, a short code, a name or an
 	// agent. Empty: the opt-outs of every sender of the account count. At most 128 bytes.
-	Sender        string `protobuf:"bytes,13,opt,name=sender,proto3" json:"sender,omitempty"`
+	Sender string `protobuf:"bytes,13,opt,name=sender,proto3" json:"sender,omitempty"`
+	// The message template that it is sent with, where the channel has such: a send with one that the platform has paused is DENY
+	// template:paused, with retry_after. Unset: none.
+	Template      *MessageTemplate `protobuf:"bytes,14,opt,name=template,proto3" json:"template,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -355,6 +358,78 @@ func (x *CheckSendRequest) GetSender() string {
 	return ""
 }
 
+func (x *CheckSendRequest) GetTemplate() *MessageTemplate {
+	if x != nil {
+		return x.Template
+	}
+	return nil
+}
+
+// MessageTemplate names a template of WhatsApp, RCS or the like.
+type MessageTemplate struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// As the platform has it: "order_update". At most 128 bytes.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// As the platform has it: "en_US". At most 128 bytes.
+	Language string `protobuf:"bytes,2,opt,name=language,proto3" json:"language,omitempty"`
+	// The platform's account that the template is of, such as a WhatsApp Business Account. Empty: whichever of the account's has it; of
+	// several the strictest counts. At most 128 bytes.
+	BusinessAccount string `protobuf:"bytes,3,opt,name=business_account,json=businessAccount,proto3" json:"business_account,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
+}
+
+func (x *MessageTemplate) Reset() {
+	*x = MessageTemplate{}
+	mi := &file_sendgate_v1_check_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MessageTemplate) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MessageTemplate) ProtoMessage() {}
+
+func (x *MessageTemplate) ProtoReflect() protoreflect.Message {
+	mi := &file_sendgate_v1_check_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MessageTemplate.ProtoReflect.Descriptor instead.
+func (*MessageTemplate) Descriptor() ([]byte, []int) {
+	return file_sendgate_v1_check_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *MessageTemplate) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *MessageTemplate) GetLanguage() string {
+	if x != nil {
+		return x.Language
+	}
+	return ""
+}
+
+func (x *MessageTemplate) GetBusinessAccount() string {
+	if x != nil {
+		return x.BusinessAccount
+	}
+	return ""
+}
+
 // ForwardedHeaders are what the end user's HTTP request carried about its way. They are read from the right: addresses of
 // trusted proxies are taken off, and the first that is not trusted is the client address.
 type ForwardedHeaders struct {
@@ -374,7 +449,7 @@ type ForwardedHeaders struct {
 
 func (x *ForwardedHeaders) Reset() {
 	*x = ForwardedHeaders{}
-	mi := &file_sendgate_v1_check_proto_msgTypes[1]
+	mi := &file_sendgate_v1_check_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -386,7 +461,7 @@ func (x *ForwardedHeaders) String() string {
 func (*ForwardedHeaders) ProtoMessage() {}
 
 func (x *ForwardedHeaders) ProtoReflect() protoreflect.Message {
-	mi := &file_sendgate_v1_check_proto_msgTypes[1]
+	mi := &file_sendgate_v1_check_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -399,7 +474,7 @@ func (x *ForwardedHeaders) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ForwardedHeaders.ProtoReflect.Descriptor instead.
 func (*ForwardedHeaders) Descriptor() ([]byte, []int) {
-	return file_sendgate_v1_check_proto_rawDescGZIP(), []int{1}
+	return file_sendgate_v1_check_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *ForwardedHeaders) GetPeer() string {
@@ -436,7 +511,7 @@ type CheckSendResponse struct {
 	// What to do.
 	Verdict Verdict `protobuf:"varint,1,opt,name=verdict,proto3,enum=sendgate.v1.Verdict" json:"verdict,omitempty"`
 	// Why, for programs; empty for an ALLOW that nothing special decided. The part before the first colon is one of limit, delay,
-	// spend, detect, block, list, consent, number, client, store, batch, verify; after it comes what decided: "limit:number-30m",
+	// spend, detect, block, list, consent, template, number, client, store, batch, verify; after it comes what decided: "limit:number-30m",
 	// "detect:ait_range:range3". Take parts that are not known as given.
 	Reason string `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
 	// The binding rule: of a DENY or CHALLENGE the one that decided, of an ALLOW the one with the fewest units left. Empty where no
@@ -472,7 +547,7 @@ type CheckSendResponse struct {
 
 func (x *CheckSendResponse) Reset() {
 	*x = CheckSendResponse{}
-	mi := &file_sendgate_v1_check_proto_msgTypes[2]
+	mi := &file_sendgate_v1_check_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -484,7 +559,7 @@ func (x *CheckSendResponse) String() string {
 func (*CheckSendResponse) ProtoMessage() {}
 
 func (x *CheckSendResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sendgate_v1_check_proto_msgTypes[2]
+	mi := &file_sendgate_v1_check_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -497,7 +572,7 @@ func (x *CheckSendResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckSendResponse.ProtoReflect.Descriptor instead.
 func (*CheckSendResponse) Descriptor() ([]byte, []int) {
-	return file_sendgate_v1_check_proto_rawDescGZIP(), []int{2}
+	return file_sendgate_v1_check_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *CheckSendResponse) GetVerdict() Verdict {
@@ -612,7 +687,7 @@ type ShadowResult struct {
 
 func (x *ShadowResult) Reset() {
 	*x = ShadowResult{}
-	mi := &file_sendgate_v1_check_proto_msgTypes[3]
+	mi := &file_sendgate_v1_check_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -624,7 +699,7 @@ func (x *ShadowResult) String() string {
 func (*ShadowResult) ProtoMessage() {}
 
 func (x *ShadowResult) ProtoReflect() protoreflect.Message {
-	mi := &file_sendgate_v1_check_proto_msgTypes[3]
+	mi := &file_sendgate_v1_check_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -637,7 +712,7 @@ func (x *ShadowResult) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShadowResult.ProtoReflect.Descriptor instead.
 func (*ShadowResult) Descriptor() ([]byte, []int) {
-	return file_sendgate_v1_check_proto_rawDescGZIP(), []int{3}
+	return file_sendgate_v1_check_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *ShadowResult) GetRule() string {
@@ -716,7 +791,7 @@ type Signal struct {
 
 func (x *Signal) Reset() {
 	*x = Signal{}
-	mi := &file_sendgate_v1_check_proto_msgTypes[4]
+	mi := &file_sendgate_v1_check_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -728,7 +803,7 @@ func (x *Signal) String() string {
 func (*Signal) ProtoMessage() {}
 
 func (x *Signal) ProtoReflect() protoreflect.Message {
-	mi := &file_sendgate_v1_check_proto_msgTypes[4]
+	mi := &file_sendgate_v1_check_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -741,7 +816,7 @@ func (x *Signal) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Signal.ProtoReflect.Descriptor instead.
 func (*Signal) Descriptor() ([]byte, []int) {
-	return file_sendgate_v1_check_proto_rawDescGZIP(), []int{4}
+	return file_sendgate_v1_check_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Signal) GetKind() string {
@@ -841,7 +916,7 @@ type Evidence struct {
 
 func (x *Evidence) Reset() {
 	*x = Evidence{}
-	mi := &file_sendgate_v1_check_proto_msgTypes[5]
+	mi := &file_sendgate_v1_check_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -853,7 +928,7 @@ func (x *Evidence) String() string {
 func (*Evidence) ProtoMessage() {}
 
 func (x *Evidence) ProtoReflect() protoreflect.Message {
-	mi := &file_sendgate_v1_check_proto_msgTypes[5]
+	mi := &file_sendgate_v1_check_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -866,7 +941,7 @@ func (x *Evidence) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Evidence.ProtoReflect.Descriptor instead.
 func (*Evidence) Descriptor() ([]byte, []int) {
-	return file_sendgate_v1_check_proto_rawDescGZIP(), []int{5}
+	return file_sendgate_v1_check_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Evidence) GetName() string {
@@ -896,7 +971,7 @@ type CheckSendBatchRequest struct {
 
 func (x *CheckSendBatchRequest) Reset() {
 	*x = CheckSendBatchRequest{}
-	mi := &file_sendgate_v1_check_proto_msgTypes[6]
+	mi := &file_sendgate_v1_check_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -908,7 +983,7 @@ func (x *CheckSendBatchRequest) String() string {
 func (*CheckSendBatchRequest) ProtoMessage() {}
 
 func (x *CheckSendBatchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sendgate_v1_check_proto_msgTypes[6]
+	mi := &file_sendgate_v1_check_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -921,7 +996,7 @@ func (x *CheckSendBatchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckSendBatchRequest.ProtoReflect.Descriptor instead.
 func (*CheckSendBatchRequest) Descriptor() ([]byte, []int) {
-	return file_sendgate_v1_check_proto_rawDescGZIP(), []int{6}
+	return file_sendgate_v1_check_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *CheckSendBatchRequest) GetItems() []*CheckSendRequest {
@@ -949,7 +1024,7 @@ type CheckSendBatchResponse struct {
 
 func (x *CheckSendBatchResponse) Reset() {
 	*x = CheckSendBatchResponse{}
-	mi := &file_sendgate_v1_check_proto_msgTypes[7]
+	mi := &file_sendgate_v1_check_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -961,7 +1036,7 @@ func (x *CheckSendBatchResponse) String() string {
 func (*CheckSendBatchResponse) ProtoMessage() {}
 
 func (x *CheckSendBatchResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sendgate_v1_check_proto_msgTypes[7]
+	mi := &file_sendgate_v1_check_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -974,7 +1049,7 @@ func (x *CheckSendBatchResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckSendBatchResponse.ProtoReflect.Descriptor instead.
 func (*CheckSendBatchResponse) Descriptor() ([]byte, []int) {
-	return file_sendgate_v1_check_proto_rawDescGZIP(), []int{7}
+	return file_sendgate_v1_check_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *CheckSendBatchResponse) GetItems() []*CheckSendBatchItem {
@@ -997,7 +1072,7 @@ type CheckSendBatchItem struct {
 
 func (x *CheckSendBatchItem) Reset() {
 	*x = CheckSendBatchItem{}
-	mi := &file_sendgate_v1_check_proto_msgTypes[8]
+	mi := &file_sendgate_v1_check_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1009,7 +1084,7 @@ func (x *CheckSendBatchItem) String() string {
 func (*CheckSendBatchItem) ProtoMessage() {}
 
 func (x *CheckSendBatchItem) ProtoReflect() protoreflect.Message {
-	mi := &file_sendgate_v1_check_proto_msgTypes[8]
+	mi := &file_sendgate_v1_check_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1022,7 +1097,7 @@ func (x *CheckSendBatchItem) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckSendBatchItem.ProtoReflect.Descriptor instead.
 func (*CheckSendBatchItem) Descriptor() ([]byte, []int) {
-	return file_sendgate_v1_check_proto_rawDescGZIP(), []int{8}
+	return file_sendgate_v1_check_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *CheckSendBatchItem) GetResponse() *CheckSendResponse {
@@ -1052,7 +1127,7 @@ type CheckSendStreamRequest struct {
 
 func (x *CheckSendStreamRequest) Reset() {
 	*x = CheckSendStreamRequest{}
-	mi := &file_sendgate_v1_check_proto_msgTypes[9]
+	mi := &file_sendgate_v1_check_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1064,7 +1139,7 @@ func (x *CheckSendStreamRequest) String() string {
 func (*CheckSendStreamRequest) ProtoMessage() {}
 
 func (x *CheckSendStreamRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sendgate_v1_check_proto_msgTypes[9]
+	mi := &file_sendgate_v1_check_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1077,7 +1152,7 @@ func (x *CheckSendStreamRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckSendStreamRequest.ProtoReflect.Descriptor instead.
 func (*CheckSendStreamRequest) Descriptor() ([]byte, []int) {
-	return file_sendgate_v1_check_proto_rawDescGZIP(), []int{9}
+	return file_sendgate_v1_check_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *CheckSendStreamRequest) GetSequence() uint64 {
@@ -1109,7 +1184,7 @@ type CheckSendStreamResponse struct {
 
 func (x *CheckSendStreamResponse) Reset() {
 	*x = CheckSendStreamResponse{}
-	mi := &file_sendgate_v1_check_proto_msgTypes[10]
+	mi := &file_sendgate_v1_check_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1121,7 +1196,7 @@ func (x *CheckSendStreamResponse) String() string {
 func (*CheckSendStreamResponse) ProtoMessage() {}
 
 func (x *CheckSendStreamResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sendgate_v1_check_proto_msgTypes[10]
+	mi := &file_sendgate_v1_check_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1134,7 +1209,7 @@ func (x *CheckSendStreamResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckSendStreamResponse.ProtoReflect.Descriptor instead.
 func (*CheckSendStreamResponse) Descriptor() ([]byte, []int) {
-	return file_sendgate_v1_check_proto_rawDescGZIP(), []int{10}
+	return file_sendgate_v1_check_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *CheckSendStreamResponse) GetSequence() uint64 {
@@ -1187,7 +1262,7 @@ type CheckVerifyRequest struct {
 
 func (x *CheckVerifyRequest) Reset() {
 	*x = CheckVerifyRequest{}
-	mi := &file_sendgate_v1_check_proto_msgTypes[11]
+	mi := &file_sendgate_v1_check_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1199,7 +1274,7 @@ func (x *CheckVerifyRequest) String() string {
 func (*CheckVerifyRequest) ProtoMessage() {}
 
 func (x *CheckVerifyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sendgate_v1_check_proto_msgTypes[11]
+	mi := &file_sendgate_v1_check_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1212,7 +1287,7 @@ func (x *CheckVerifyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckVerifyRequest.ProtoReflect.Descriptor instead.
 func (*CheckVerifyRequest) Descriptor() ([]byte, []int) {
-	return file_sendgate_v1_check_proto_rawDescGZIP(), []int{11}
+	return file_sendgate_v1_check_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *CheckVerifyRequest) GetCheckId() string {
@@ -1316,7 +1391,7 @@ type CheckVerifyResponse struct {
 
 func (x *CheckVerifyResponse) Reset() {
 	*x = CheckVerifyResponse{}
-	mi := &file_sendgate_v1_check_proto_msgTypes[12]
+	mi := &file_sendgate_v1_check_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1328,7 +1403,7 @@ func (x *CheckVerifyResponse) String() string {
 func (*CheckVerifyResponse) ProtoMessage() {}
 
 func (x *CheckVerifyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sendgate_v1_check_proto_msgTypes[12]
+	mi := &file_sendgate_v1_check_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1341,7 +1416,7 @@ func (x *CheckVerifyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckVerifyResponse.ProtoReflect.Descriptor instead.
 func (*CheckVerifyResponse) Descriptor() ([]byte, []int) {
-	return file_sendgate_v1_check_proto_rawDescGZIP(), []int{12}
+	return file_sendgate_v1_check_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *CheckVerifyResponse) GetVerdict() Verdict {
@@ -1425,7 +1500,7 @@ var File_sendgate_v1_check_proto protoreflect.FileDescriptor
 
 const file_sendgate_v1_check_proto_rawDesc = "" +
 	"\n" +
-	"\x17sendgate/v1/check.proto\x12\vsendgate.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17sendgate/v1/error.proto\x1a\x19sendgate/v1/inbound.proto\x1a\x19sendgate/v1/outcome.proto\"\xca\x04\n" +
+	"\x17sendgate/v1/check.proto\x12\vsendgate.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17sendgate/v1/error.proto\x1a\x19sendgate/v1/inbound.proto\x1a\x19sendgate/v1/outcome.proto\"\x84\x05\n" +
 	"\x10CheckSendRequest\x12\x16\n" +
 	"\x06number\x18\x01 \x01(\tR\x06number\x12%\n" +
 	"\x0eclient_address\x18\x02 \x01(\tR\rclientAddress\x12;\n" +
@@ -1444,11 +1519,16 @@ const file_sendgate_v1_check_proto_rawDesc = "" +
 	"\n" +
 	"attributes\x18\f \x03(\v2-.sendgate.v1.CheckSendRequest.AttributesEntryR\n" +
 	"attributes\x12\x16\n" +
-	"\x06sender\x18\r \x01(\tR\x06sender\x1a=\n" +
+	"\x06sender\x18\r \x01(\tR\x06sender\x128\n" +
+	"\btemplate\x18\x0e \x01(\v2\x1c.sendgate.v1.MessageTemplateR\btemplate\x1a=\n" +
 	"\x0fAttributesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01B\a\n" +
-	"\x05_cost\"\x84\x01\n" +
+	"\x05_cost\"l\n" +
+	"\x0fMessageTemplate\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1a\n" +
+	"\blanguage\x18\x02 \x01(\tR\blanguage\x12)\n" +
+	"\x10business_account\x18\x03 \x01(\tR\x0fbusinessAccount\"\x84\x01\n" +
 	"\x10ForwardedHeaders\x12\x12\n" +
 	"\x04peer\x18\x01 \x01(\tR\x04peer\x12&\n" +
 	"\x0fx_forwarded_for\x18\x02 \x03(\tR\rxForwardedFor\x12\x1c\n" +
@@ -1581,88 +1661,90 @@ func file_sendgate_v1_check_proto_rawDescGZIP() []byte {
 }
 
 var file_sendgate_v1_check_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_sendgate_v1_check_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
+var file_sendgate_v1_check_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
 var file_sendgate_v1_check_proto_goTypes = []any{
 	(Verdict)(0),                        // 0: sendgate.v1.Verdict
 	(Purpose)(0),                        // 1: sendgate.v1.Purpose
 	(BatchMode)(0),                      // 2: sendgate.v1.BatchMode
 	(*CheckSendRequest)(nil),            // 3: sendgate.v1.CheckSendRequest
-	(*ForwardedHeaders)(nil),            // 4: sendgate.v1.ForwardedHeaders
-	(*CheckSendResponse)(nil),           // 5: sendgate.v1.CheckSendResponse
-	(*ShadowResult)(nil),                // 6: sendgate.v1.ShadowResult
-	(*Signal)(nil),                      // 7: sendgate.v1.Signal
-	(*Evidence)(nil),                    // 8: sendgate.v1.Evidence
-	(*CheckSendBatchRequest)(nil),       // 9: sendgate.v1.CheckSendBatchRequest
-	(*CheckSendBatchResponse)(nil),      // 10: sendgate.v1.CheckSendBatchResponse
-	(*CheckSendBatchItem)(nil),          // 11: sendgate.v1.CheckSendBatchItem
-	(*CheckSendStreamRequest)(nil),      // 12: sendgate.v1.CheckSendStreamRequest
-	(*CheckSendStreamResponse)(nil),     // 13: sendgate.v1.CheckSendStreamResponse
-	(*CheckVerifyRequest)(nil),          // 14: sendgate.v1.CheckVerifyRequest
-	(*CheckVerifyResponse)(nil),         // 15: sendgate.v1.CheckVerifyResponse
-	nil,                                 // 16: sendgate.v1.CheckSendRequest.AttributesEntry
-	nil,                                 // 17: sendgate.v1.CheckVerifyRequest.AttributesEntry
-	(*durationpb.Duration)(nil),         // 18: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil),       // 19: google.protobuf.Timestamp
-	(*ItemError)(nil),                   // 20: sendgate.v1.ItemError
-	(*ReportOutcomeRequest)(nil),        // 21: sendgate.v1.ReportOutcomeRequest
-	(*ReportOutcomeBatchRequest)(nil),   // 22: sendgate.v1.ReportOutcomeBatchRequest
-	(*ReportOutcomeStreamRequest)(nil),  // 23: sendgate.v1.ReportOutcomeStreamRequest
-	(*ReportInboundRequest)(nil),        // 24: sendgate.v1.ReportInboundRequest
-	(*ReportOutcomeResponse)(nil),       // 25: sendgate.v1.ReportOutcomeResponse
-	(*ReportOutcomeBatchResponse)(nil),  // 26: sendgate.v1.ReportOutcomeBatchResponse
-	(*ReportOutcomeStreamResponse)(nil), // 27: sendgate.v1.ReportOutcomeStreamResponse
-	(*ReportInboundResponse)(nil),       // 28: sendgate.v1.ReportInboundResponse
+	(*MessageTemplate)(nil),             // 4: sendgate.v1.MessageTemplate
+	(*ForwardedHeaders)(nil),            // 5: sendgate.v1.ForwardedHeaders
+	(*CheckSendResponse)(nil),           // 6: sendgate.v1.CheckSendResponse
+	(*ShadowResult)(nil),                // 7: sendgate.v1.ShadowResult
+	(*Signal)(nil),                      // 8: sendgate.v1.Signal
+	(*Evidence)(nil),                    // 9: sendgate.v1.Evidence
+	(*CheckSendBatchRequest)(nil),       // 10: sendgate.v1.CheckSendBatchRequest
+	(*CheckSendBatchResponse)(nil),      // 11: sendgate.v1.CheckSendBatchResponse
+	(*CheckSendBatchItem)(nil),          // 12: sendgate.v1.CheckSendBatchItem
+	(*CheckSendStreamRequest)(nil),      // 13: sendgate.v1.CheckSendStreamRequest
+	(*CheckSendStreamResponse)(nil),     // 14: sendgate.v1.CheckSendStreamResponse
+	(*CheckVerifyRequest)(nil),          // 15: sendgate.v1.CheckVerifyRequest
+	(*CheckVerifyResponse)(nil),         // 16: sendgate.v1.CheckVerifyResponse
+	nil,                                 // 17: sendgate.v1.CheckSendRequest.AttributesEntry
+	nil,                                 // 18: sendgate.v1.CheckVerifyRequest.AttributesEntry
+	(*durationpb.Duration)(nil),         // 19: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil),       // 20: google.protobuf.Timestamp
+	(*ItemError)(nil),                   // 21: sendgate.v1.ItemError
+	(*ReportOutcomeRequest)(nil),        // 22: sendgate.v1.ReportOutcomeRequest
+	(*ReportOutcomeBatchRequest)(nil),   // 23: sendgate.v1.ReportOutcomeBatchRequest
+	(*ReportOutcomeStreamRequest)(nil),  // 24: sendgate.v1.ReportOutcomeStreamRequest
+	(*ReportInboundRequest)(nil),        // 25: sendgate.v1.ReportInboundRequest
+	(*ReportOutcomeResponse)(nil),       // 26: sendgate.v1.ReportOutcomeResponse
+	(*ReportOutcomeBatchResponse)(nil),  // 27: sendgate.v1.ReportOutcomeBatchResponse
+	(*ReportOutcomeStreamResponse)(nil), // 28: sendgate.v1.ReportOutcomeStreamResponse
+	(*ReportInboundResponse)(nil),       // 29: sendgate.v1.ReportInboundResponse
 }
 var file_sendgate_v1_check_proto_depIdxs = []int32{
-	4,  // 0: sendgate.v1.CheckSendRequest.forwarded:type_name -> sendgate.v1.ForwardedHeaders
+	5,  // 0: sendgate.v1.CheckSendRequest.forwarded:type_name -> sendgate.v1.ForwardedHeaders
 	1,  // 1: sendgate.v1.CheckSendRequest.purpose:type_name -> sendgate.v1.Purpose
-	16, // 2: sendgate.v1.CheckSendRequest.attributes:type_name -> sendgate.v1.CheckSendRequest.AttributesEntry
-	0,  // 3: sendgate.v1.CheckSendResponse.verdict:type_name -> sendgate.v1.Verdict
-	18, // 4: sendgate.v1.CheckSendResponse.retry_after:type_name -> google.protobuf.Duration
-	18, // 5: sendgate.v1.CheckSendResponse.window:type_name -> google.protobuf.Duration
-	7,  // 6: sendgate.v1.CheckSendResponse.signals:type_name -> sendgate.v1.Signal
-	6,  // 7: sendgate.v1.CheckSendResponse.shadow:type_name -> sendgate.v1.ShadowResult
-	0,  // 8: sendgate.v1.ShadowResult.verdict:type_name -> sendgate.v1.Verdict
-	18, // 9: sendgate.v1.ShadowResult.retry_after:type_name -> google.protobuf.Duration
-	19, // 10: sendgate.v1.Signal.first_seen:type_name -> google.protobuf.Timestamp
-	19, // 11: sendgate.v1.Signal.blocked_until:type_name -> google.protobuf.Timestamp
-	0,  // 12: sendgate.v1.Signal.verdict:type_name -> sendgate.v1.Verdict
-	8,  // 13: sendgate.v1.Signal.evidence:type_name -> sendgate.v1.Evidence
-	3,  // 14: sendgate.v1.CheckSendBatchRequest.items:type_name -> sendgate.v1.CheckSendRequest
-	2,  // 15: sendgate.v1.CheckSendBatchRequest.mode:type_name -> sendgate.v1.BatchMode
-	11, // 16: sendgate.v1.CheckSendBatchResponse.items:type_name -> sendgate.v1.CheckSendBatchItem
-	5,  // 17: sendgate.v1.CheckSendBatchItem.response:type_name -> sendgate.v1.CheckSendResponse
-	20, // 18: sendgate.v1.CheckSendBatchItem.error:type_name -> sendgate.v1.ItemError
-	3,  // 19: sendgate.v1.CheckSendStreamRequest.check:type_name -> sendgate.v1.CheckSendRequest
-	5,  // 20: sendgate.v1.CheckSendStreamResponse.response:type_name -> sendgate.v1.CheckSendResponse
-	20, // 21: sendgate.v1.CheckSendStreamResponse.error:type_name -> sendgate.v1.ItemError
-	4,  // 22: sendgate.v1.CheckVerifyRequest.forwarded:type_name -> sendgate.v1.ForwardedHeaders
-	17, // 23: sendgate.v1.CheckVerifyRequest.attributes:type_name -> sendgate.v1.CheckVerifyRequest.AttributesEntry
-	0,  // 24: sendgate.v1.CheckVerifyResponse.verdict:type_name -> sendgate.v1.Verdict
-	18, // 25: sendgate.v1.CheckVerifyResponse.retry_after:type_name -> google.protobuf.Duration
-	7,  // 26: sendgate.v1.CheckVerifyResponse.signals:type_name -> sendgate.v1.Signal
-	6,  // 27: sendgate.v1.CheckVerifyResponse.shadow:type_name -> sendgate.v1.ShadowResult
-	3,  // 28: sendgate.v1.SendGateService.CheckSend:input_type -> sendgate.v1.CheckSendRequest
-	9,  // 29: sendgate.v1.SendGateService.CheckSendBatch:input_type -> sendgate.v1.CheckSendBatchRequest
-	12, // 30: sendgate.v1.SendGateService.CheckSendStream:input_type -> sendgate.v1.CheckSendStreamRequest
-	14, // 31: sendgate.v1.SendGateService.CheckVerify:input_type -> sendgate.v1.CheckVerifyRequest
-	21, // 32: sendgate.v1.SendGateService.ReportOutcome:input_type -> sendgate.v1.ReportOutcomeRequest
-	22, // 33: sendgate.v1.SendGateService.ReportOutcomeBatch:input_type -> sendgate.v1.ReportOutcomeBatchRequest
-	23, // 34: sendgate.v1.SendGateService.ReportOutcomeStream:input_type -> sendgate.v1.ReportOutcomeStreamRequest
-	24, // 35: sendgate.v1.SendGateService.ReportInbound:input_type -> sendgate.v1.ReportInboundRequest
-	5,  // 36: sendgate.v1.SendGateService.CheckSend:output_type -> sendgate.v1.CheckSendResponse
-	10, // 37: sendgate.v1.SendGateService.CheckSendBatch:output_type -> sendgate.v1.CheckSendBatchResponse
-	13, // 38: sendgate.v1.SendGateService.CheckSendStream:output_type -> sendgate.v1.CheckSendStreamResponse
-	15, // 39: sendgate.v1.SendGateService.CheckVerify:output_type -> sendgate.v1.CheckVerifyResponse
-	25, // 40: sendgate.v1.SendGateService.ReportOutcome:output_type -> sendgate.v1.ReportOutcomeResponse
-	26, // 41: sendgate.v1.SendGateService.ReportOutcomeBatch:output_type -> sendgate.v1.ReportOutcomeBatchResponse
-	27, // 42: sendgate.v1.SendGateService.ReportOutcomeStream:output_type -> sendgate.v1.ReportOutcomeStreamResponse
-	28, // 43: sendgate.v1.SendGateService.ReportInbound:output_type -> sendgate.v1.ReportInboundResponse
-	36, // [36:44] is the sub-list for method output_type
-	28, // [28:36] is the sub-list for method input_type
-	28, // [28:28] is the sub-list for extension type_name
-	28, // [28:28] is the sub-list for extension extendee
-	0,  // [0:28] is the sub-list for field type_name
+	17, // 2: sendgate.v1.CheckSendRequest.attributes:type_name -> sendgate.v1.CheckSendRequest.AttributesEntry
+	4,  // 3: sendgate.v1.CheckSendRequest.template:type_name -> sendgate.v1.MessageTemplate
+	0,  // 4: sendgate.v1.CheckSendResponse.verdict:type_name -> sendgate.v1.Verdict
+	19, // 5: sendgate.v1.CheckSendResponse.retry_after:type_name -> google.protobuf.Duration
+	19, // 6: sendgate.v1.CheckSendResponse.window:type_name -> google.protobuf.Duration
+	8,  // 7: sendgate.v1.CheckSendResponse.signals:type_name -> sendgate.v1.Signal
+	7,  // 8: sendgate.v1.CheckSendResponse.shadow:type_name -> sendgate.v1.ShadowResult
+	0,  // 9: sendgate.v1.ShadowResult.verdict:type_name -> sendgate.v1.Verdict
+	19, // 10: sendgate.v1.ShadowResult.retry_after:type_name -> google.protobuf.Duration
+	20, // 11: sendgate.v1.Signal.first_seen:type_name -> google.protobuf.Timestamp
+	20, // 12: sendgate.v1.Signal.blocked_until:type_name -> google.protobuf.Timestamp
+	0,  // 13: sendgate.v1.Signal.verdict:type_name -> sendgate.v1.Verdict
+	9,  // 14: sendgate.v1.Signal.evidence:type_name -> sendgate.v1.Evidence
+	3,  // 15: sendgate.v1.CheckSendBatchRequest.items:type_name -> sendgate.v1.CheckSendRequest
+	2,  // 16: sendgate.v1.CheckSendBatchRequest.mode:type_name -> sendgate.v1.BatchMode
+	12, // 17: sendgate.v1.CheckSendBatchResponse.items:type_name -> sendgate.v1.CheckSendBatchItem
+	6,  // 18: sendgate.v1.CheckSendBatchItem.response:type_name -> sendgate.v1.CheckSendResponse
+	21, // 19: sendgate.v1.CheckSendBatchItem.error:type_name -> sendgate.v1.ItemError
+	3,  // 20: sendgate.v1.CheckSendStreamRequest.check:type_name -> sendgate.v1.CheckSendRequest
+	6,  // 21: sendgate.v1.CheckSendStreamResponse.response:type_name -> sendgate.v1.CheckSendResponse
+	21, // 22: sendgate.v1.CheckSendStreamResponse.error:type_name -> sendgate.v1.ItemError
+	5,  // 23: sendgate.v1.CheckVerifyRequest.forwarded:type_name -> sendgate.v1.ForwardedHeaders
+	18, // 24: sendgate.v1.CheckVerifyRequest.attributes:type_name -> sendgate.v1.CheckVerifyRequest.AttributesEntry
+	0,  // 25: sendgate.v1.CheckVerifyResponse.verdict:type_name -> sendgate.v1.Verdict
+	19, // 26: sendgate.v1.CheckVerifyResponse.retry_after:type_name -> google.protobuf.Duration
+	8,  // 27: sendgate.v1.CheckVerifyResponse.signals:type_name -> sendgate.v1.Signal
+	7,  // 28: sendgate.v1.CheckVerifyResponse.shadow:type_name -> sendgate.v1.ShadowResult
+	3,  // 29: sendgate.v1.SendGateService.CheckSend:input_type -> sendgate.v1.CheckSendRequest
+	10, // 30: sendgate.v1.SendGateService.CheckSendBatch:input_type -> sendgate.v1.CheckSendBatchRequest
+	13, // 31: sendgate.v1.SendGateService.CheckSendStream:input_type -> sendgate.v1.CheckSendStreamRequest
+	15, // 32: sendgate.v1.SendGateService.CheckVerify:input_type -> sendgate.v1.CheckVerifyRequest
+	22, // 33: sendgate.v1.SendGateService.ReportOutcome:input_type -> sendgate.v1.ReportOutcomeRequest
+	23, // 34: sendgate.v1.SendGateService.ReportOutcomeBatch:input_type -> sendgate.v1.ReportOutcomeBatchRequest
+	24, // 35: sendgate.v1.SendGateService.ReportOutcomeStream:input_type -> sendgate.v1.ReportOutcomeStreamRequest
+	25, // 36: sendgate.v1.SendGateService.ReportInbound:input_type -> sendgate.v1.ReportInboundRequest
+	6,  // 37: sendgate.v1.SendGateService.CheckSend:output_type -> sendgate.v1.CheckSendResponse
+	11, // 38: sendgate.v1.SendGateService.CheckSendBatch:output_type -> sendgate.v1.CheckSendBatchResponse
+	14, // 39: sendgate.v1.SendGateService.CheckSendStream:output_type -> sendgate.v1.CheckSendStreamResponse
+	16, // 40: sendgate.v1.SendGateService.CheckVerify:output_type -> sendgate.v1.CheckVerifyResponse
+	26, // 41: sendgate.v1.SendGateService.ReportOutcome:output_type -> sendgate.v1.ReportOutcomeResponse
+	27, // 42: sendgate.v1.SendGateService.ReportOutcomeBatch:output_type -> sendgate.v1.ReportOutcomeBatchResponse
+	28, // 43: sendgate.v1.SendGateService.ReportOutcomeStream:output_type -> sendgate.v1.ReportOutcomeStreamResponse
+	29, // 44: sendgate.v1.SendGateService.ReportInbound:output_type -> sendgate.v1.ReportInboundResponse
+	37, // [37:45] is the sub-list for method output_type
+	29, // [29:37] is the sub-list for method input_type
+	29, // [29:29] is the sub-list for extension type_name
+	29, // [29:29] is the sub-list for extension extendee
+	0,  // [0:29] is the sub-list for field type_name
 }
 
 func init() { file_sendgate_v1_check_proto_init() }
@@ -1680,7 +1762,7 @@ func file_sendgate_v1_check_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_sendgate_v1_check_proto_rawDesc), len(file_sendgate_v1_check_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   15,
+			NumMessages:   16,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
