@@ -11,9 +11,6 @@ func (e *Engine) Rehearse(s *Send) *Engine {
 	r.base.Store(e.base.Load())
 	r.sessions = sessions{rows: make([]session, 4), locks: make([]lock, 4), next: 1, due: 1}
 	r.ids = ids{lines: make([]idCell, 1), locks: make([]lock, 1)}
-	for i := range r.countries {
-		r.countries[i].init()
-	}
 	c := &e.countries[s.Country%countries]
 	c.mu.Lock()
 	to := &r.countries[s.Country%countries]
