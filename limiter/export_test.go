@@ -3,6 +3,8 @@ package limiter
 import (
 	"fmt"
 	"testing"
+
+	"github.com/sendgate/sendgate/internal/mapped"
 )
 
 // OpenHeap is a memory table on the Go heap, where the race detector sees it. It is never unmapped, so Close only closes it.
@@ -15,7 +17,7 @@ func OpenHeap(t testing.TB, o Options) Store {
 	if err != nil {
 		t.Fatal(err)
 	}
-	tab, err := newTable(make([]uint64, geo.size/8), geo, nil, o.Secret)
+	tab, err := newTable(make([]uint64, (geo.size-mapped.Page)/8), geo, [32]byte{1}, o.Secret)
 	if err != nil {
 		t.Fatal(err)
 	}

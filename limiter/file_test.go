@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"hash/crc64"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -15,6 +16,8 @@ import (
 	"time"
 
 	"github.com/cespare/xxhash/v2"
+
+	"github.com/sendgate/sendgate/internal/mapped"
 )
 
 var fileLimits = []Limit{
@@ -46,18 +49,27 @@ func rewrite(t testing.TB, path string, change func(b []byte) []byte) {
 	}
 }
 
+// Where things lie in a file.
+const (
+	planAt     = 64
+	headerEnd  = planAt + 8 + 8*classes + 8
+	livingIn   = mapped.Page + livingAt
+	registryIn = mapped.Page + registryAt
+)
+
 // resum makes the checksum of a changed header right again.
 func resum(b []byte) []byte {
-	binary.LittleEndian.PutUint64(b[fixedLen:], xxhash.Sum64(b[:fixedLen]))
+	table := crc64.MakeTable(crc64.ECMA)
+	binary.LittleEndian.PutUint64(b[56:], crc64.Update(crc64.Checksum(b[:56], table), table, b[planAt:headerEnd]))
 	return b
 }
 
 // reword changes the registry that counts and makes its checksum right again.
 func reword(t testing.TB, b []byte, old, next string) []byte {
 	t.Helper()
-	which := int64(binary.LittleEndian.Uint64(b[livingOffset+16*8:]))
-	size := int64(binary.LittleEndian.Uint64(b[24:]))
-	c := b[registryAt+which*size:]
+	which := int64(binary.LittleEndian.Uint64(b[livingIn+16*8:]))
+	size := int64(binary.LittleEndian.Uint64(b[planAt:]))
+	c := b[registryIn+which*size:]
 	text := c[16 : 16+binary.LittleEndian.Uint64(c)]
 	if !bytes.Contains(text, []byte(old)) {
 		t.Fatalf("the registry %s has no %s", text, old)
@@ -90,7 +102,7 @@ func TestOpen_damaged(t *testing.T) {
 		"one byte":          {func([]byte) []byte { return []byte("S") }, ErrForeign},
 		"only magic":        {func(b []byte) []byte { return b[:8] }, ErrForeign},
 		"half a header":     {func(b []byte) []byte { return b[:40] }, ErrTruncated},
-		"only a header":     {func(b []byte) []byte { return b[:fixedLen+8] }, ErrTruncated},
+		"only a header":     {func(b []byte) []byte { return b[:headerEnd] }, ErrTruncated},
 		"all zero":          {func(b []byte) []byte { return make([]byte, len(b)) }, ErrForeign},
 		"a text":            {func(b []byte) []byte { return bytes.Repeat([]byte("hello\n"), 1000) }, ErrForeign},
 		"a page short":      {func(b []byte) []byte { return b[:len(b)-4096] }, ErrTruncated},
@@ -98,20 +110,20 @@ func TestOpen_damaged(t *testing.T) {
 		"grown":             {func(b []byte) []byte { return append(b, make([]byte, 4096)...) }, ErrTruncated},
 		"older":             {func(b []byte) []byte { b[8] = 0; return b }, ErrVersion},
 		"newer":             {func(b []byte) []byte { b[8]++; return b }, ErrVersion},
-		"torn seed":         {func(b []byte) []byte { b[fixedLen-1]++; return b }, ErrTorn},
+		"torn seed":         {func(b []byte) []byte { b[30]++; return b }, ErrTorn},
 		"torn size":         {put(16, 1<<30), ErrTorn},
-		"torn header page":  {func(b []byte) []byte { clear(b[100:4096]); return b[:len(b):len(b)] }, nil}, // nothing is there
+		"torn header page":  {func(b []byte) []byte { clear(b[headerEnd:4096]); return b[:len(b):len(b)] }, nil}, // nothing is there
 		"classes":           {func(b []byte) []byte { b[12]++; return resum(b) }, ErrTorn},
-		"huge registry":     {summed(24, 1<<62), ErrTorn},
-		"no registry":       {summed(24, 0), ErrTorn},
-		"odd registry":      {summed(24, 4095), ErrTorn},
-		"huge slots":        {summed(32, 1<<61), ErrTorn},
-		"slots wrap around": {summed(40, 1<<63), ErrTorn},
-		"too few slots":     {summed(48, 3), ErrTorn},
-		"registry number":   {put(livingOffset+16*8, 2), ErrTorn},
-		"torn registry":     {func(b []byte) []byte { b[registryAt+16+20+32<<10]++; b[registryAt+16+20]++; return b }, ErrTorn},
-		"floor":             {put(livingOffset+8*8, 1<<60), ErrTorn},
-		"newest":            {put(livingOffset+8, 1<<60), ErrTorn},
+		"huge registry":     {summed(planAt, 1<<62), ErrTorn},
+		"no registry":       {summed(planAt, 0), ErrTorn},
+		"odd registry":      {summed(planAt, 4095), ErrTorn},
+		"huge slots":        {summed(planAt+8, 1<<61), ErrTorn},
+		"slots wrap around": {summed(planAt+16, 1<<63), ErrTorn},
+		"too few slots":     {summed(planAt+24, 3), ErrTorn},
+		"registry number":   {put(livingIn+16*8, 2), ErrTorn},
+		"torn registry":     {func(b []byte) []byte { b[registryIn+16+20+32<<10]++; b[registryIn+16+20]++; return b }, ErrTorn},
+		"floor":             {put(livingIn+8*8, 1<<60), ErrTorn},
+		"newest":            {put(livingIn+8, 1<<60), ErrTorn},
 		"registry syntax":   {words(`"Banks"`, `"Banks`), ErrTorn},
 		"bank of no class":  {words(`"Class":0`, `"Class":9`), ErrTorn},
 		"no such bank":      {words(`"Bank":1`, `"Bank":77`), ErrTorn},
@@ -297,7 +309,7 @@ func TestOpen_sparseCopy(t *testing.T) {
 	}
 	defer f.Close()
 	// A copy with holes, as cp makes one: the slots after the registry are not there.
-	const holes = registryAt + 2*32<<10
+	const holes = registryIn + 2*32<<10
 	if err := errors.Join(f.Truncate(holes), f.Truncate(1<<20)); err != nil {
 		t.Fatal(err)
 	}
@@ -335,9 +347,9 @@ func TestOpen_fullDisk(t *testing.T) {
 func TestRegistry_tornWhileWritten(t *testing.T) {
 	path := madeFile(t)
 	rewrite(t, path, func(b []byte) []byte {
-		other := 1 - int64(binary.LittleEndian.Uint64(b[livingOffset+16*8:]))
+		other := 1 - int64(binary.LittleEndian.Uint64(b[livingIn+16*8:]))
 		for i := range int64(32 << 10) {
-			b[registryAt+other*32<<10+i] = byte(i)
+			b[registryIn+other*32<<10+i] = byte(i)
 		}
 		return b
 	})
@@ -382,17 +394,28 @@ func TestNewest_survives(t *testing.T) {
 }
 
 func TestSecret_changesKeys(t *testing.T) {
-	path := madeFile(t)
+	dir := t.TempDir()
 	key := func(secret string) Key {
-		tab, err := Open(Options{Path: path, Secret: []byte(secret)})
+		tab, err := Open(Options{Path: filepath.Join(dir, "table"), Size: 1 << 20, Secret: []byte(secret)})
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer tab.Close()
 		return tab.Key([]byte("k"))
 	}
-	a, b := key("a"), key("b")
-	if a == b || a.Place == b.Place || a.Fingerprint == b.Fingerprint || a != key("a") {
+	a := key("a")
+	if again := key("a"); a != again {
+		t.Errorf("keys %v and %v of one file", a, again)
+	}
+	// The same file, seed and all, as if it had been made with another secret.
+	if _, err := Open(Options{Path: filepath.Join(dir, "table"), Secret: []byte("b")}); !errors.Is(err, ErrSecret) || !strings.Contains(err.Error(), "move the file away") {
+		t.Errorf("another secret: %v, want ErrSecret", err)
+	}
+	rewrite(t, filepath.Join(dir, "table"), func(b []byte) []byte {
+		binary.LittleEndian.PutUint64(b[headerEnd-8:], secretSum([]byte("b")))
+		return resum(b)
+	})
+	if b := key("b"); a == b || a.Place == b.Place || a.Fingerprint == b.Fingerprint {
 		t.Errorf("keys %v and %v by two secrets", a, b)
 	}
 	tab, _ := open1(t, Options{Size: 1 << 20})
@@ -419,8 +442,8 @@ func FuzzOpen(f *testing.F) {
 	f.Add(uint16(16), []byte{0, 0, 0, 0, 0, 0, 0, 128}, true, false)
 	f.Add(uint16(24), bytes.Repeat([]byte{255}, 40), true, false)
 	f.Add(uint16(4096), bytes.Repeat([]byte{255}, 200), false, false)
-	f.Add(uint16(registryAt+16), []byte(`{"Banks":[null,{"Class":2}]}`), false, true)
-	f.Add(uint16(registryAt+16+50), []byte(`-1`), false, true)
+	f.Add(uint16(registryIn+16), []byte(`{"Banks":[null,{"Class":2}]}`), false, true)
+	f.Add(uint16(registryIn+16+50), []byte(`-1`), false, true)
 	f.Fuzz(func(t *testing.T, at uint16, change []byte, sumHeader, sumRegistry bool) {
 		b := bytes.Clone(whole)
 		copy(b[at:], change)
@@ -429,7 +452,7 @@ func FuzzOpen(f *testing.F) {
 		}
 		if sumRegistry {
 			for i := range 2 {
-				c := b[registryAt+i*32<<10:]
+				c := b[registryIn+i*32<<10:]
 				if n := binary.LittleEndian.Uint64(c); n < 32<<10-16 {
 					binary.LittleEndian.PutUint64(c[8:], xxhash.Sum64(c[16:16+n]))
 				}

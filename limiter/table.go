@@ -3,15 +3,16 @@ package limiter
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
-	"os"
-	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
 	"unsafe"
 
 	"github.com/cespare/xxhash/v2"
+
+	"github.com/sendgate/sendgate/internal/mapped"
 )
 
 // Options of a [Table]. The zero value is a memory-only table of 256 MiB.
@@ -27,7 +28,7 @@ type Options struct {
 	// Shares of Size for slots of 64, 128 and 512 bytes, in any unit; all zero means 20, 60, 20.
 	Shares [3]int
 	// Secret is mixed into the hash of keys beside the seed in the file, so that the file alone does not tell who was
-	// counted. A table must always be opened with the same secret.
+	// counted. A table must always be opened with the same secret: another is ErrSecret.
 	Secret []byte
 }
 
@@ -65,7 +66,7 @@ type Options struct {
 //     taken. An unanswered check may leave part of its charges behind, the strict side; an answered one always left all.
 type Table struct {
 	mem    []uint64
-	file   *os.File
+	memory *mapped.Memory // nil where the test gives a heap
 	geo    geometry
 	base   [classes]int64 // index of the first word of each region
 	gen    uint64         // generation bits of undecided words
@@ -143,7 +144,7 @@ var _ Store = (*Table)(nil)
 
 // Open opens the table at Options.Path, or makes it. It locks the file: a second process gets ErrInUse. A file that is
 // damaged, truncated, foreign or of another version is an error that says how to go on (ErrTorn, ErrTruncated, ErrForeign,
-// ErrVersion); nothing is reset silently.
+// ErrVersion, ErrSecret); nothing is reset silently.
 func Open(o Options) (*Table, error) {
 	if o.Size == 0 {
 		o.Size = defaultSize
@@ -154,29 +155,21 @@ func Open(o Options) (*Table, error) {
 	if o.Shares == [3]int{} {
 		o.Shares = [3]int{20, 60, 20}
 	}
-	if o.Path == "" {
-		mem, geo, err := mapMemory(o.Size, o.Shares)
-		if err != nil {
-			return nil, err
-		}
-		return newTable(mem, geo, nil, o.Secret)
-	}
-	f, mem, geo, err := openFile(o.Path, o.Size, o.Shares)
+	m, geo, err := openMemory(o)
 	if err != nil {
 		return nil, err
 	}
-	t, err := newTable(mem, geo, f, o.Secret)
+	t, err := newTable(unsafe.Slice((*uint64)(unsafe.Pointer(unsafe.SliceData(m.Bytes))), len(m.Bytes)/8), geo, m.Seed, o.Secret)
 	if err != nil {
-		unmap(mem)
-		f.Close()
-		return nil, fmt.Errorf("limiter: open %s: %w", o.Path, err)
+		return nil, errors.Join(fmt.Errorf("limiter: open %s: %w", o.Path, err), m.Close())
 	}
+	t.memory = m
 	return t, nil
 }
 
-func newTable(mem []uint64, geo geometry, f *os.File, secret []byte) (*Table, error) {
-	t := &Table{mem: mem, geo: geo, file: f, reg: &registry{}}
-	t.life = (*living)(unsafe.Pointer(&mem[livingOffset/8]))
+func newTable(mem []uint64, geo geometry, seed [32]byte, secret []byte) (*Table, error) {
+	t := &Table{mem: mem, geo: geo, reg: &registry{}}
+	t.life = (*living)(unsafe.Pointer(&mem[livingAt/8]))
 	// The regions start at a page, so that no slot straddles a line and a narrow slot is one line.
 	at := (registryAt + 2*geo.registry) / 8
 	for i := range classes {
@@ -193,15 +186,13 @@ func newTable(mem []uint64, geo geometry, f *os.File, secret []byte) (*Table, er
 		for j := range 2 {
 			h.Reset()
 			_, _ = h.Write([]byte{byte(i), byte(j)})
-			_, _ = h.Write(geo.seed[:])
+			_, _ = h.Write(seed[:])
 			_, _ = h.Write(secret)
 			binary.LittleEndian.PutUint64(half[8*j:], h.Sum64())
 		}
 	}
-	if f != nil {
-		if err := t.readRegistry(); err != nil {
-			return nil, err
-		}
+	if err := t.readRegistry(); err != nil {
+		return nil, err
 	}
 	t.publishBanks()
 	t.gen = atomic.AddUint64(&t.life.generation, 1) % genCount << genShift
@@ -214,12 +205,10 @@ func (t *Table) Close() error {
 	if t.closed.Swap(true) {
 		return nil
 	}
-	abandon(t.mem)
-	runtime.AddCleanup(t, unmap, t.mem)
-	if t.file != nil {
-		return t.file.Close()
+	if t.memory == nil {
+		return nil
 	}
-	return nil
+	return t.memory.Abandon()
 }
 
 // Newest is the newest reading the table has seen, up to a millisecond early, and zero if it has seen none. A process whose

@@ -87,7 +87,7 @@ func TestLayout_livingWords(t *testing.T) {
 	if line(unsafe.Offsetof(l.newest)) == line(unsafe.Offsetof(l.floor)) || line(unsafe.Offsetof(l.floor)) == line(unsafe.Offsetof(l.registry)) {
 		t.Error("words that every core reads or writes share a line with others")
 	}
-	if unsafe.Sizeof(l) > registryAt-livingOffset || unsafe.Sizeof(paddedMutex{}) != 64 {
+	if unsafe.Sizeof(l) > registryAt-livingAt || unsafe.Sizeof(paddedMutex{}) != 64 {
 		t.Error("living words or mutexes have not the size that is claimed")
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -42,6 +43,8 @@ type Memory struct {
 	Bytes []byte
 	// Seed was drawn when the memory was made, and stays with the file.
 	Seed [32]byte
+	// Plan is that of the Kind with which the memory was made.
+	Plan []byte
 
 	file *os.File // nil for memory without a file
 }
@@ -52,6 +55,9 @@ type Memory struct {
 func Open(path string, size int64, kind Kind) (*Memory, error) {
 	if size < MinSize || size > MaxSize {
 		return nil, fmt.Errorf("a size of %d bytes: must be %d to %d", size, MinSize, int64(MaxSize))
+	}
+	if len(kind.Plan) > MaxPlan {
+		return nil, fmt.Errorf("a plan of %d bytes: at most %d", len(kind.Plan), MaxPlan)
 	}
 	h := header{kind: kind, size: Page + (size+Page-1)/Page*Page}
 	rand.Read(h.seed[:]) // never fails
@@ -111,7 +117,7 @@ func adopt(f *os.File, kind Kind) (*Memory, error) {
 	if !info.Mode().IsRegular() {
 		return nil, fmt.Errorf("%w: not a regular file", ErrForeign)
 	}
-	start := make([]byte, headerLen)
+	start := make([]byte, headerLen+MaxPlan)
 	n, _ := f.ReadAt(start, 0) // too little is told by parse
 	h, err := parse(start[:n], info.Size(), kind)
 	if err != nil {
@@ -135,7 +141,7 @@ func mapPages(f *os.File, h header) (*Memory, error) {
 	if err != nil {
 		return nil, fmt.Errorf("map %d bytes: %w", length, err)
 	}
-	return &Memory{Bytes: unsafe.Slice((*byte)(p), length), Seed: h.seed, file: f}, nil
+	return &Memory{Bytes: unsafe.Slice((*byte)(p), length), Seed: h.seed, Plan: h.kind.Plan, file: f}, nil
 }
 
 // lock takes the one lock of the file. It is flock: it goes with the open file, so a killed process leaves none behind.
@@ -148,17 +154,22 @@ func lock(f *os.File) error {
 }
 
 func allocate(f *os.File, size int64) error {
-	// Asked first: fallocate would fill the disk, to everybody's harm, before it says that there is not enough.
-	var disk unix.Statfs_t
-	var st unix.Stat_t
-	if unix.Fstatfs(int(f.Fd()), &disk) == nil && unix.Fstat(int(f.Fd()), &st) == nil &&
-		size-st.Blocks*512 > int64(disk.Bavail)*disk.Bsize {
-		return fmt.Errorf("allocate %d bytes for %s: %w: free some space or ask for less", size, f.Name(), unix.ENOSPC)
-	}
-	if err := unix.Fallocate(int(f.Fd()), 0, 0, size); err != nil {
+	if err := Reserve(f, size); err != nil {
 		return fmt.Errorf("allocate %d bytes for %s: %w: free some space or ask for less", size, f.Name(), err)
 	}
 	return nil
+}
+
+// Reserve makes the file at least size bytes long and has its disk set all of them aside: a page that is touched later never fails.
+func Reserve(f *os.File, size int64) error {
+	// Asked first: the kernel would fill the disk, to everybody's harm, before it says that there is not enough.
+	var disk unix.Statfs_t
+	var st unix.Stat_t
+	if unix.Fstatfs(int(f.Fd()), &disk) == nil && unix.Fstat(int(f.Fd()), &st) == nil &&
+		size-st.Blocks*512 > int64(disk.Bavail)*int64(disk.Bsize) {
+		return unix.ENOSPC
+	}
+	return reserve(f, size)
 }
 
 // Close gives the memory back and unlocks the file.
@@ -166,10 +177,27 @@ func (m *Memory) Close() error {
 	if m.Bytes == nil {
 		return nil
 	}
-	err := unix.MunmapPtr(unsafe.Pointer(unsafe.SliceData(m.Bytes)), uintptr(len(m.Bytes)))
+	err := unmap(m.Bytes)
 	m.Bytes = nil
 	if m.file != nil {
 		err = errors.Join(err, m.file.Close())
 	}
 	return err
+}
+
+// Abandon is Close for who cannot know that nobody touches Bytes any more: empty memory takes their place, so that a straggler
+// changes nothing of the file and is not killed by a signal. The addresses are given back with the last reference to m.
+func (m *Memory) Abandon() error {
+	p := unsafe.Pointer(unsafe.SliceData(m.Bytes))
+	_, err := unix.MmapPtr(-1, 0, p, uintptr(len(m.Bytes)), unix.PROT_READ|unix.PROT_WRITE,
+		unix.MAP_PRIVATE|unix.MAP_ANON|unix.MAP_FIXED|unix.MAP_NORESERVE)
+	runtime.AddCleanup(m, func(b []byte) { _ = unmap(b) }, m.Bytes)
+	if m.file != nil {
+		err = errors.Join(err, m.file.Close())
+	}
+	return err
+}
+
+func unmap(b []byte) error {
+	return unix.MunmapPtr(unsafe.Pointer(unsafe.SliceData(b)), uintptr(len(b)))
 }
