@@ -26,7 +26,7 @@ func startSentinel(t testing.TB) (primary *server, follows *proxy, sentinel *ser
 		info, _ := replica.do("INFO", "replication").ToString()
 		return strings.Contains(info, "master_link_status:up")
 	})
-	sentinel = &server{t: t, program: program(t), addr: "127.0.0.1:" + freePort(t), dir: t.TempDir()}
+	sentinel = &server{t: t, program: program(t, "redis-server"), addr: "127.0.0.1:" + freePort(t), dir: t.TempDir()}
 	sentinel.conf = filepath.Join(sentinel.dir, "sentinel.conf")
 	conf := fmt.Sprintf("port %s\nbind 127.0.0.1\ndir %s\nsentinel monitor gate 127.0.0.1 %s 1\nsentinel down-after-milliseconds gate 300\nsentinel failover-timeout gate 2000\n",
 		sentinel.port(), sentinel.dir, primary.port())

@@ -50,32 +50,39 @@ func eventually(t testing.TB, what string, ok func() bool) {
 // something that nothing bounds.
 const late = 2 * time.Second
 
+func cure(_ *server, x *toxi) { x.cure() }
+
 // TestFaults breaks the server or the way to it under load and mends it. In each: no window of a life of the server holds more
 // than N, every call is answered, the store works again by itself, the log says it once, and nothing stays charged that was
 // not answered.
 func TestFaults(t *testing.T) {
 	for _, fault := range []struct {
 		name    string
-		begin   func(*server, *proxy)
-		end     func(*server, *proxy)
+		begin   func(*server, *toxi)
+		end     func(*server, *toxi)
 		forgets bool // the server lost what it held
 		opens   bool // commands are refused meanwhile
 	}{
-		{"latency", func(_ *server, p *proxy) { p.latency.Store(int64(300 * time.Millisecond)) }, func(_ *server, p *proxy) { p.latency.Store(0) }, false, true},
-		{"half-open", func(_ *server, p *proxy) { p.hole.Store(true) }, func(_ *server, p *proxy) { p.hole.Store(false) }, false, true},
-		{"resets", func(_ *server, p *proxy) { p.reset(); p.deafness.Store(20) }, func(_ *server, p *proxy) { p.deafness.Store(0); p.reset() }, false, false},
-		{"bandwidth", func(_ *server, p *proxy) { p.rate.Store(2000) }, func(_ *server, p *proxy) { p.rate.Store(0) }, false, true},
-		{"stopped", func(s *server, _ *proxy) { s.signal(syscall.SIGSTOP) }, func(s *server, _ *proxy) { s.signal(syscall.SIGCONT) }, false, true},
-		{"killed and restarted", func(s *server, _ *proxy) { s.kill() }, func(s *server, _ *proxy) { s.start() }, true, true},
-		{"flushed", func(s *server, _ *proxy) { s.do("FLUSHALL") }, func(*server, *proxy) {}, true, false},
-		{"scripts lost", func(s *server, _ *proxy) { s.do("SCRIPT", "FLUSH") }, func(s *server, _ *proxy) { s.do("SCRIPT", "FLUSH") }, false, false},
+		{"latency", func(_ *server, x *toxi) { x.poison("latency", map[string]any{"latency": 300, "jitter": 50}) }, cure, false, true},
+		{"half-open", func(_ *server, x *toxi) { x.poison("timeout", map[string]any{"timeout": 0}) }, cure, false, true},
+		{"resets", func(_ *server, x *toxi) { x.poison("reset_peer", map[string]any{"timeout": 20}) }, cure, false, false},
+		{"bandwidth", func(_ *server, x *toxi) { x.poison("bandwidth", map[string]any{"rate": 2}) }, cure, false, true},
+		{"crumbs", func(_ *server, x *toxi) {
+			x.poison("slicer", map[string]any{"average_size": 7, "size_variation": 5, "delay": 100})
+		}, cure, false, false},
+		{"cut off", func(_ *server, x *toxi) { x.poison("limit_data", map[string]any{"bytes": 3000}) }, cure, false, false},
+		{"stopped", func(s *server, _ *toxi) { s.signal(syscall.SIGSTOP) }, func(s *server, _ *toxi) { s.signal(syscall.SIGCONT) }, false, true},
+		{"killed and restarted", func(s *server, _ *toxi) { s.kill() }, func(s *server, _ *toxi) { s.start() }, true, true},
+		{"flushed", func(s *server, _ *toxi) { s.do("FLUSHALL") }, func(*server, *toxi) {}, true, false},
+		{"scripts lost", func(s *server, _ *toxi) { s.do("SCRIPT", "FLUSH") }, func(s *server, _ *toxi) { s.do("SCRIPT", "FLUSH") }, false, false},
+		{"full", func(s *server, _ *toxi) { s.do("CONFIG", "SET", "maxmemory", "1000") }, func(s *server, _ *toxi) { s.do("CONFIG", "SET", "maxmemory", "0") }, false, false},
 	} {
 		t.Run(fault.name, func(t *testing.T) {
 			t.Parallel()
 			r := startServer(t)
-			p := startProxy(t, r.addr)
+			x := startToxiproxy(t, r.addr)
 			var log output
-			s := open(t, redisstore.Options{Addrs: []string{p.addr()}, Timeout: 150 * time.Millisecond, Near: -1, Log: slog.New(slog.NewTextHandler(&log, nil))})
+			s := open(t, redisstore.Options{Addrs: []string{x.addr}, Timeout: 150 * time.Millisecond, Near: -1, Log: slog.New(slog.NewTextHandler(&log, nil))})
 			short := limiter.Limit{Name: "short", Group: "number", N: 5, Window: 200 * time.Millisecond}
 			long := limiter.Limit{Name: "long", Group: "number", N: 100_000, Window: time.Hour}
 			rules := define(t, s, short, long)
@@ -119,12 +126,12 @@ func TestFaults(t *testing.T) {
 			mu.Lock()
 			before := admitted
 			mu.Unlock()
-			fault.begin(r, p)
+			fault.begin(r, x)
 			time.Sleep(600 * time.Millisecond)
 			if fault.opens && s.Faults().Opened == 0 {
 				t.Error("commands are sent on and on")
 			}
-			fault.end(r, p)
+			fault.end(r, x)
 			eventually(t, "admits again", func() bool {
 				d, err := s.Take(context.Background(), time.Now(), charges(99))
 				return err == nil && d.Allowed
