@@ -17,7 +17,7 @@ const (
 // confirmed says that the block rests on outcomes, so it may deny; a suspicion only challenges.
 func (e *Engine) trip(p *Policy, c *evidence, k *keep, hash uint64, now tick, sig Signal, confirmed bool) {
 	span := &p.Kinds[sig.Kind]
-	if span.Mode == Disabled {
+	if p.idle[sig.Kind] {
 		return
 	}
 	if c.until == never {

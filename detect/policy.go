@@ -82,6 +82,9 @@ type Policy struct {
 	// DenyCap is the largest share of honest traffic that detection may be estimated to deny before all Deny becomes
 	// Challenge and an alert is raised. Default 0.05; 1 turns the cap off.
 	DenyCap float64
+
+	// idle kinds are off for everybody. One that is off for most still blocks, for the accounts that have it on.
+	idle [kinds]bool
 }
 
 // Ready checks a policy and makes it fit for [Send.Policy]. It is read only from then on.
@@ -118,6 +121,10 @@ func (p *Policy) check() error {
 		if b.First < 5*time.Minute || b.First > b.Max || b.Max > 12*time.Hour || !(b.Factor >= 1 && b.Factor <= 10) {
 			errs = append(errs, fmt.Errorf("%s: block of %v times %v up to %v: write first from 5m to max, factor from 1 to 10, max up to 12h",
 				k, b.First, b.Factor, b.Max))
+		}
+		p.idle[k] = p.Kinds[k].Mode == Disabled
+		for _, o := range p.Overrides {
+			p.idle[k] = p.idle[k] && o[k].Mode == Disabled
 		}
 	}
 	for i, x := range p.Expected {

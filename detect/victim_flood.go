@@ -53,8 +53,7 @@ func (o *observation) victim(n *numberCell, k *keep, h uint64, origin uint16, ga
 
 // hold stops a number for a time.
 func (e *Engine) hold(p *Policy, n *numberCell, k *keep, h uint64, now, until tick, sig Signal) {
-	mode := p.Kinds[sig.Kind].Mode
-	if mode == Disabled {
+	if p.idle[sig.Kind] {
 		return
 	}
 	fresh := n.until <= now || n.kind != sig.Kind
@@ -68,7 +67,7 @@ func (e *Engine) hold(p *Policy, n *numberCell, k *keep, h uint64, now, until ti
 	}
 	n.level = min(n.level+1, 200)
 	e.blocks.end(n.block, h)
-	n.block = e.blocks.add(Block{Kind: sig.Kind, Subject: sig.Subject, Shadow: mode == Shadow, Since: e.nanos(now),
+	n.block = e.blocks.add(Block{Kind: sig.Kind, Subject: sig.Subject, Shadow: p.Kinds[sig.Kind].Mode == Shadow, Since: e.nanos(now),
 		Until: e.nanos(until), Level: int(n.level), Signal: sig}, h, until, now)
 }
 

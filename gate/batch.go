@@ -41,7 +41,7 @@ func (g *Gate) CheckAll(ctx context.Context, reqs []*Request) []Answer {
 		answers[i], events[i] = Answer{s.event.Verdict, err}, s.event
 		if err == nil && s.event.Verdict.Kind == Allow {
 			allowed++
-			took = append(took, taken{i, s.event.Verdict.At, append([]limiter.Charge(nil), s.charges...), s.seen, s.ticket, s.template})
+			took = append(took, taken{i, s.event.Verdict.At, append([]limiter.Charge(nil), s.charges...), s.seen, s.shadowSeen, s.ticket, s.template})
 		}
 	}
 	if allowed+known.twins() < len(reqs) {
@@ -65,13 +65,14 @@ type taken struct {
 	at      time.Time
 	charges []limiter.Charge
 	seen    observed
+	shadow  observed
 	ticket  checkID
 	with    template.ID
 }
 
 // undo gives back what an allowed item took and denies it.
 func (g *Gate) undo(ctx context.Context, v *Verdict, t taken) Answer {
-	g.withdraw(&t.seen)
+	g.withdraw(&t.seen, &t.shadow)
 	g.returnTemplate(t.with)
 	// A caller who went away must not leave the permits behind.
 	if err := g.store.Refund(context.WithoutCancel(ctx), t.at, t.charges); err != nil {

@@ -27,7 +27,9 @@ import (
 //
 // and for a send that was allowed
 //
-//	outcome timeout in seconds, cost, money (uvarints) | for each key: key (12) | n (1) | n rules (4 each, a hash)
+//	outcome timeout in seconds, cost, money (uvarints)
+//	| where shadow would have stopped it: n (1) | n rules, candidates and detectors (4 each, a hash)
+//	| for each key: key (12) | n (1) | n rules (4 each, a hash)
 //
 // behind one byte of version and a 12-byte nonce. 15 decimal digits fit 50 bits, so 7 bytes hold any number. With the
 // built-in policy an id is about 150 bytes of base64url text; with 8 keys and 24 rules about 340.
@@ -47,6 +49,7 @@ const (
 	purposeShift  = 1
 	purposeMask   = 3
 	flagKnownGood = 1 << 3
+	flagShadow    = 1 << 4
 )
 
 // purposes by number in a check id.
@@ -75,8 +78,16 @@ type checkID struct {
 	// Of a send that was allowed.
 	timeout     time.Duration
 	cost, money int64
+	shadow      []uint32 // rows of the report that would have stopped it, at most maxShadow
 	took        []took
 }
+
+const (
+	// maxShadow is how much that would have stopped a send an id remembers.
+	maxShadow = 64
+	// maxTook is from how many charges on those of rules in shadow are not remembered: an id has an end.
+	maxTook = 128
+)
 
 // took is one charge of a send.
 type took struct {
@@ -169,10 +180,19 @@ func (c *checkID) append(b []byte) []byte {
 	if !c.allowed {
 		return append(b, flags)
 	}
+	if len(c.shadow) > 0 {
+		flags |= flagShadow
+	}
 	b = append(b, flags|flagAllowed)
 	b = binary.AppendUvarint(b, uint64(c.timeout/time.Second))
 	b = binary.AppendUvarint(b, uint64(c.cost))
 	b = binary.AppendUvarint(b, uint64(c.money))
+	if len(c.shadow) > 0 {
+		b = append(b, byte(len(c.shadow)))
+		for _, row := range c.shadow {
+			b = binary.BigEndian.AppendUint32(b, row)
+		}
+	}
 	for i := range c.took {
 		key := c.took[i].key
 		if c.wrote(i) {
@@ -246,6 +266,16 @@ func (c *checkID) read(b []byte) bool {
 		numbers[i], b = int64(v), b[n:]
 	}
 	c.timeout, c.cost, c.money = time.Duration(numbers[0])*time.Second, numbers[1], numbers[2]
+	if flags&flagShadow != 0 {
+		if len(b) < 1 || len(b) < 1+4*int(b[0]) {
+			return false
+		}
+		n := int(b[0])
+		for b = b[1:]; n > 0; n-- {
+			c.shadow = append(c.shadow, binary.BigEndian.Uint32(b))
+			b = b[4:]
+		}
+	}
 	for len(b) > 0 {
 		if len(b) < 13 || len(b) < 13+4*int(b[12]) {
 			return false

@@ -19,6 +19,7 @@ type observed struct {
 // observe shows a send to detection, whatever becomes of it. Numbers for tests are not shown.
 func (g *Gate) observe(ctx context.Context, r *rules, s *scratch, l *listed) {
 	seen := &s.seen
+	s.shadowSeen.asked = false
 	if seen.asked = g.detect != nil && !l.result.Test.OK(); !seen.asked {
 		return
 	}
@@ -38,13 +39,16 @@ func (g *Gate) observe(ctx context.Context, r *rules, s *scratch, l *listed) {
 		v.Signals = append([]detect.Signal(nil), seen.result.Signals[:n]...)
 		v.tellShadow(seen)
 	}
+	if r.shadow.engine != nil {
+		r.observeShadow(s)
+	}
 }
 
-// tellShadow lists detectors that would have stopped the send and are not enforced.
+// tellShadow lists detectors that would have stopped the send if the level acted upon anything.
 func (v *Verdict) tellShadow(seen *observed) {
 	for i := range v.Signals {
 		sig := &v.Signals[i]
-		if stopped := seen.result.Advice.Stops(); sig.Advice.Stops() && (sig.Shadow || !stopped && !seen.send.Exempt) {
+		if stopped := seen.result.Advice.Stops(); sig.Advice.Stops() && !stopped && !seen.send.Exempt {
 			v.Shadow = append(v.Shadow, ShadowResult{Rule: sig.Kind.String(), Kind: kindOf(sig.Advice), Reason: detectReason("detect:", sig.Kind, sig.Subject.Scope)})
 		}
 	}
@@ -91,30 +95,22 @@ func (o *observed) flag(v *Verdict) {
 }
 
 // settle tells detection where the answer differs from its advice: a send that does not go out counts for nothing.
-func (g *Gate) settle(s *scratch, err error) {
+func (g *Gate) settle(r *rules, s *scratch, err error) {
 	seen, v := &s.seen, &s.event.Verdict
+	if s.shadowSeen.asked {
+		s.shadowSeen.settleWith(r.shadow.engine, v, err)
+	}
 	if !seen.asked {
 		return
 	}
-	advice, went := seen.result.Advice, err == nil && v.Kind == Allow
-	sight := SightStopped
-	switch {
-	case went:
-		sight = SightWent
-		if advice.Stops() {
-			g.detect.Admitted(&seen.send, &seen.result)
-		}
-	case advice == detect.Deny, advice == detect.Delay:
-	case err == nil && advice == detect.Challenge && v.Kind == Challenge: // it goes out when the user passes it
-	default:
-		sight = SightDenied
-		g.detect.Denied(&seen.send, &seen.result)
-	}
-	g.tellSend(&seen.send, sight)
+	g.tellSend(&seen.send, seen.settleWith(g.detect, v, err))
 }
 
 // withdraw tells detection that a send it let pass does not go out after all.
-func (g *Gate) withdraw(o *observed) {
+func (g *Gate) withdraw(o, shadow *observed) {
+	if shadow.asked {
+		g.shadowDetect.Load().Denied(&shadow.send, &shadow.result)
+	}
 	if o.asked {
 		g.detect.Denied(&o.send, &o.result)
 		if g.peers != nil { // they were told that it goes out
@@ -131,6 +127,9 @@ func (g *Gate) detectOutcome(id *checkID, at time.Time, what detect.OutcomeKind)
 	}
 	send := g.sendID(id.start, id.sequence)
 	known := g.detect.Outcome(at.UnixNano(), send, what)
+	if engine := g.shadowDetect.Load(); engine != nil {
+		engine.Outcome(at.UnixNano(), send, what)
+	}
 	if g.peers != nil {
 		g.peers.Saw(&Sighting{What: SightOutcome, Send: detect.Send{ID: send, At: at.UnixNano()}, Outcome: what, Account: id.account}, known)
 	}

@@ -132,11 +132,11 @@ func TestDetect_policy(t *testing.T) {
 	for name, c := range map[string]struct{ detect, want string }{
 		"off":             {"detect: {level: off}", "allow "},
 		"observe":         {"detect: {level: observe}", "allow detect:victim_flood:number"},
-		"shadow":          {"detect: {victim_flood: {mode: shadow}}", "allow detect:victim_flood:number"},
+		"shadow":          {"detect: {victim_flood: {mode: shadow}}", "allow "},
 		"detector off":    {"detect: {victim_flood: {mode: off}}", "allow "},
 		"challenge":       {"detect: {victim_flood: {on_signal: challenge}}", "challenge block:victim_flood:number"},
 		"account off":     {"accounts: {acme: {detect: {level: off}}}", "allow "},
-		"account shadow":  {"accounts: {acme: {detect: {victim_flood: {mode: shadow}}}}", "allow detect:victim_flood:number"},
+		"account shadow":  {"accounts: {acme: {detect: {victim_flood: {mode: shadow}}}}", "allow "},
 		"account enforce": {"detect: {victim_flood: {mode: shadow}}\naccounts: {acme: {detect: {victim_flood: {mode: enforce}}}}", "deny block:victim_flood:number"},
 		"allow list":      {"lists: {allow: [+6581234567]}", "allow list:allow"},
 		"test number":     {"lists: {test_numbers: [+6581234567]}", "allow list:test"},

@@ -15,6 +15,7 @@ import (
 	"github.com/sendgate/sendgate/internal/lists"
 	"github.com/sendgate/sendgate/internal/prices"
 	"github.com/sendgate/sendgate/internal/replies"
+	"github.com/sendgate/sendgate/internal/report"
 	"github.com/sendgate/sendgate/limiter"
 	"github.com/sendgate/sendgate/policy"
 )
@@ -50,6 +51,12 @@ type Options struct {
 	Stopwatch func() time.Duration
 	// Observers are told of every answered check.
 	Observers []Observer
+	// OpenShadow and OpenShadowDetect open where rules, and detectors, in shadow mode keep their state. Each is called at most once, when a
+	// policy first needs it. The gate does not close them. Default 16 MiB of memory each.
+	OpenShadow       func() (limiter.Store, error)
+	OpenShadowDetect func() (*detect.Engine, error)
+	// Report counts what shadow would have done. Default none.
+	Report *report.Book
 	// Peers are other gates on the same store. Default none.
 	Peers Peers
 	// Local is for rules with fail_mode local. Default none: then they fail open.
@@ -77,6 +84,12 @@ type Gate struct {
 	// unremembered are answers that did not fit into the memory of idempotency keys.
 	unremembered atomic.Int64
 
+	openShadowStore  func() (limiter.Store, error)
+	openShadowDetect func() (*detect.Engine, error)
+	shadowStore      limiter.Store // nil until a policy needs it; of who holds setting
+	shadowDetect     atomic.Pointer[detect.Engine]
+	book             *report.Book // nil where there is none
+
 	rules   atomic.Pointer[rules]
 	setting sync.Mutex // held while the store's rules and ours may differ
 	scratch sync.Pool  // of *scratch
@@ -102,6 +115,7 @@ func New(ctx context.Context, o Options) (*Gate, error) {
 	if o.Stopwatch != nil {
 		g.stage, g.stopwatch = o.Stage, o.Stopwatch
 	}
+	g.openShadowStore, g.openShadowDetect, g.book = o.OpenShadow, o.OpenShadowDetect, o.Report
 	g.scratch.New = func() any { return new(scratch) }
 	if err := g.SetPolicyAndPrices(ctx, o.Policy, o.Prices); err != nil {
 		return nil, err
@@ -141,8 +155,11 @@ type scratch struct {
 	sender   string
 	template template.ID // of a send with a template
 	seen     observed
-	plan     policy.Plan
-	keys     []limiter.Key // by key of the plan
+	// What detection in shadow saw, and whether the account is in shadow as a whole.
+	shadowSeen observed
+	inShadow   bool
+	plan       policy.Plan
+	keys       []limiter.Key // by key of the plan
 	// What is charged, in the order of the store's rules, and for which rule each.
 	charges []limiter.Charge
 	rules   []*rule
@@ -220,13 +237,17 @@ func (g *Gate) decideBy(ctx context.Context, r *rules, req *Request, s *scratch)
 	listed := g.look(r, send, v.At)
 	s.ticket.sequence, s.ticket.account = g.ids.next(), accountTag(send.Account)
 	g.lap(&s.laps, StageLists)
+	s.inShadow = r.shadow.accounts[send.Account]
 	g.observe(ctx, r, s, &listed)
 	g.lap(&s.laps, StageObserve)
 	err := g.judge(ctx, r, s, &listed)
-	g.settle(s, err)
+	g.settle(r, s, err)
 	g.settleTemplate(s, err)
 	if err != nil {
 		return err
+	}
+	if g.book != nil {
+		r.countRest(s)
 	}
 	g.sealID(r, s)
 	if v.Kind == Allow && send.Purpose == "otp" && v.Reason != "list:test" && g.pace.sent(v.At, s.ticket.timeout) {
@@ -264,9 +285,10 @@ func (g *Gate) judge(ctx context.Context, r *rules, s *scratch, l *listed) error
 			return err
 		}
 		g.lap(&s.laps, StageTake)
-		err := g.takeShadow(ctx, s)
+		if len(s.shadowRules) > 0 {
+			g.takeShadow(ctx, r, s)
+		}
 		g.lap(&s.laps, StageShadow)
-		return err
 	}
 	return nil
 }

@@ -2,9 +2,7 @@ package gate
 
 import (
 	"context"
-	"errors"
 
-	"github.com/sendgate/sendgate/limiter"
 	"github.com/sendgate/sendgate/policy"
 )
 
@@ -137,45 +135,6 @@ func (g *Gate) countDenied(ctx context.Context, s *scratch) error {
 		if !d.Allowed && v.Reason == l.reason {
 			v.RetryAfter = max(v.RetryAfter, d.RetryAfter) // a delay is longer now
 		}
-	}
-	return nil
-}
-
-// takeShadow asks each rule in shadow mode alone what it would have said. It sees what it would see if it were enforced:
-// sends that something else stopped count only for rules that say count_denied. Nothing here changes the verdict.
-func (g *Gate) takeShadow(ctx context.Context, s *scratch) error {
-	v := &s.event.Verdict
-	for i, l := range s.shadowRules {
-		if v.Kind != Allow && !l.countDenied {
-			continue
-		}
-		c := &s.shadow[i]
-		result := ShadowResult{Rule: l.name, Kind: Allow, Limit: l.n}
-		if l.n > 0 && c.Cost > l.n {
-			result.Kind, result.Reason = Deny, l.reason
-			v.Shadow = append(v.Shadow, result)
-			continue
-		}
-		s.one[0] = *c
-		d, err := g.store.Take(ctx, v.At, s.one[:])
-		if errors.Is(err, limiter.ErrForeignRule) {
-			continue // a new policy dropped it meanwhile
-		}
-		if err != nil {
-			v.Skipped = append(v.Skipped, l.name)
-			continue
-		}
-		result.Remaining, result.RetryAfter = d.Remaining, d.RetryAfter
-		switch {
-		case d.Allowed && v.Kind == Allow && d.At.Equal(v.At):
-			s.remember(l, c)
-		case !d.Allowed:
-			result.Kind, result.Reason = Deny, l.reason
-			if l.onLimit == policy.Challenge {
-				result.Kind = Challenge
-			}
-		}
-		v.Shadow = append(v.Shadow, result)
 	}
 	return nil
 }

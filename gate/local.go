@@ -28,7 +28,7 @@ func (g *Gate) defineLocal(ctx context.Context, r *rules) error {
 	var limits []limiter.Limit
 	v := &r.own.verify
 	for _, l := range append(r.all(), &v.number, &v.passed, &v.code, &v.client) {
-		if l.failMode == policy.Local {
+		if l.failMode == policy.Local && !l.shadow {
 			wants, limits = append(wants, l), append(limits, l.store.Limit())
 		}
 	}

@@ -148,6 +148,7 @@ func (g *Gate) report(ctx context.Context, r *rules, rep *Report) (Counted, erro
 	}
 	if counted == News {
 		g.learn(&c, now, rep.Outcome)
+		g.countOutcome(r, &c, account, rep.Outcome)
 		g.tellOutcome(&c, account, now, rep)
 	}
 	return counted, nil
@@ -271,6 +272,7 @@ func (g *Gate) settleOutcome(ctx context.Context, r *rules, now time.Time, key l
 // giveBack refunds the charges of a check that its rules want. Rules that the policy dropped or changed since keep theirs.
 func (g *Gate) giveBack(ctx context.Context, r *rules, c *checkID, first bool, wanted func(*rule) bool) error {
 	charges := make([]limiter.Charge, 0, len(c.took))
+	var shadow []limiter.Charge
 	for _, t := range c.took {
 		l := r.byID[t.rule]
 		if l == nil || !wanted(l) || !first && l.n > limiter.MaxExact {
@@ -280,9 +282,16 @@ func (g *Gate) giveBack(ctx context.Context, r *rules, c *checkID, first bool, w
 		if l.of != "" {
 			cost = c.money
 		}
-		if l.n == 0 || cost <= l.n {
-			charges = append(charges, limiter.Charge{Rule: l.store, Key: t.key, Cost: cost})
+		switch charge := (limiter.Charge{Rule: l.store, Key: t.key, Cost: cost}); {
+		case l.n != 0 && cost > l.n:
+		case l.shadow:
+			shadow = append(shadow, charge)
+		default:
+			charges = append(charges, charge)
 		}
+	}
+	if len(shadow) > 0 {
+		_ = r.shadow.store.Refund(ctx, c.at, shadow) // it must not keep the others from being given back
 	}
 	if len(charges) == 0 {
 		return nil
@@ -293,7 +302,11 @@ func (g *Gate) giveBack(ctx context.Context, r *rules, c *checkID, first bool, w
 // welcome is what a VERIFIED is worth: the delays of the number are over, wrong codes are forgotten, and it is known good.
 func (g *Gate) welcome(ctx context.Context, r *rules, now time.Time, account string, c *checkID) error {
 	for _, t := range c.took {
-		if l := r.byID[t.rule]; l != nil && l.n == 0 {
+		switch l := r.byID[t.rule]; {
+		case l == nil || l.n != 0:
+		case l.shadow:
+			_ = r.shadow.store.Reset(ctx, now, l.store, t.key)
+		default:
 			if err := g.store.Reset(ctx, now, l.store, t.key); err != nil {
 				return err
 			}

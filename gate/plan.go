@@ -12,7 +12,7 @@ import (
 func (s *scratch) forget() {
 	s.keys, s.charges, s.rules = s.keys[:0], s.charges[:0], s.rules[:0]
 	s.shadow, s.shadowRules = s.shadow[:0], s.shadowRules[:0]
-	s.ticket.took = s.ticket.took[:0]
+	s.ticket.took, s.ticket.shadow = s.ticket.took[:0], s.ticket.shadow[:0]
 	s.money, s.dear, s.insisted, s.event.Warned = 0, nil, false, nil
 }
 
@@ -36,7 +36,7 @@ func (g *Gate) plan(ctx context.Context, r *rules, s *scratch) error {
 	}
 	for _, c := range s.plan.Enforced {
 		l := &r.limits[c.Rule]
-		if s.event.Cost > l.n {
+		if s.event.Cost > l.n && !s.inShadow {
 			var bad violations
 			bad.add("cost", "COST_INVALID", fmt.Sprintf("%d can never fit rule %q, which allows %d in %s: split the message or raise the limit",
 				s.event.Cost, l.name, l.n, l.window))
@@ -53,7 +53,9 @@ func (g *Gate) plan(ctx context.Context, r *rules, s *scratch) error {
 // charge adds a rule to what the check takes.
 func (s *scratch) charge(l *rule, c policy.Charge, cost int64) {
 	charge := limiter.Charge{Rule: l.store, Key: s.keys[c.Key], Cost: cost}
-	if l.shadow {
+	if l.shadow || s.inShadow {
+		l = s.shadowOf(l)
+		charge.Rule = l.store
 		s.shadow, s.shadowRules = append(s.shadow, charge), append(s.shadowRules, l)
 		return
 	}

@@ -40,7 +40,10 @@ func (g *Gate) SetPolicy(ctx context.Context, p *policy.Policy) error {
 func (g *Gate) SetPolicyAndPrices(ctx context.Context, p *policy.Policy, t *prices.Table) error {
 	g.setting.Lock()
 	defer g.setting.Unlock()
-	r, err := newRules(ctx, g.store, p, t)
+	if err := g.openShadow(p); err != nil {
+		return err
+	}
+	r, err := g.newRules(ctx, p, t)
 	if err == nil {
 		err = g.defineLocal(ctx, r)
 	}
@@ -55,6 +58,11 @@ func (g *Gate) SetPolicyAndPrices(ctx context.Context, p *policy.Policy, t *pric
 	if g.detect != nil { // for what it decides between sends
 		if err := g.detect.SetPolicy(*r.detect); err != nil {
 			return err // not possible: it was checked
+		}
+	}
+	if r.shadow.engine != nil {
+		if err := r.shadow.engine.SetPolicy(*r.shadow.policy); err != nil {
+			return err // as before
 		}
 	}
 	if first {

@@ -53,7 +53,7 @@ func (g *Gate) resetBy(ctx context.Context, r *rules, req *ResetRequest) ([]stri
 		if !ok {
 			continue // a tier of the other address family
 		}
-		if err := g.store.Reset(ctx, g.clock(), l.store, g.key(key)); err != nil {
+		if err := r.in(g, l).Reset(ctx, g.clock(), l.store, g.key(key)); err != nil {
 			if errors.Is(err, limiter.ErrForeignRule) || ctx.Err() != nil {
 				return nil, err
 			}

@@ -11,6 +11,7 @@ import (
 	"github.com/sendgate/sendgate/internal/clientip"
 	"github.com/sendgate/sendgate/internal/lists"
 	"github.com/sendgate/sendgate/internal/prices"
+	"github.com/sendgate/sendgate/internal/report"
 	"github.com/sendgate/sendgate/limiter"
 	"github.com/sendgate/sendgate/policy"
 )
@@ -32,6 +33,8 @@ type rules struct {
 	lastHopTrusted *clientip.Resolver
 	lists          *lists.Set // those of the policy
 	numbers        numberRules
+	shadow         shadowRules
+	hasLive        bool // some enforced limit has candidates
 	// asksPlan says that a rule counts or matches by what the numbering plan says: country or type.
 	asksPlan bool
 	// asksKnownGood says that some limit tells numbers that verified recently from others.
@@ -53,6 +56,12 @@ type rule struct {
 	account     string // set for a limit of one account
 	store       *limiter.Rule
 	local       *limiter.Rule // for fail_mode local, nil where there is none
+	// Of rules in shadow, and of limits with candidates, what counts them; rows is by account in shadow.
+	row     *report.Row
+	rowName string
+	rows    map[string]*report.Row
+	twin    *rule // judges accounts in shadow in the place of an enforced one; nil where there are none
+	live    *rule // of a candidate
 	// Of a budget only.
 	of                  policy.Of // "" where it is none
 	warnAt, challengeAt int64     // from how much on; 0 for never
@@ -61,7 +70,7 @@ type rule struct {
 // bind makes a rule the one that a verdict names.
 func (v *Verdict) bind(l *rule) { v.Rule, v.Limit, v.Window = l.name, l.n, l.window }
 
-func newRules(ctx context.Context, store limiter.Store, p *policy.Policy, prices *prices.Table) (*rules, error) {
+func (g *Gate) newRules(ctx context.Context, p *policy.Policy, prices *prices.Table) (*rules, error) {
 	if err := checkPrices(p, prices); err != nil {
 		return nil, err
 	}
@@ -79,7 +88,7 @@ func newRules(ctx context.Context, store limiter.Store, p *policy.Policy, prices
 	if err != nil {
 		return nil, err
 	}
-	ready, err := detectPolicy(p).Ready()
+	ready, err := enforcedDetect(p).Ready()
 	if err != nil {
 		return nil, fmt.Errorf("gate: policy %s: %w", p.Version, err)
 	}
@@ -88,15 +97,27 @@ func newRules(ctx context.Context, store limiter.Store, p *policy.Policy, prices
 	if err := r.add(limits); err != nil {
 		return nil, err
 	}
+	if err := g.defineShadow(ctx, r, limits); err != nil {
+		return nil, err
+	}
+	var enforced []limiter.Limit
+	for i, l := range r.all() {
+		if !l.shadow {
+			enforced = append(enforced, limits[i])
+		}
+	}
 	// The last that can fail: a policy that is refused leaves the store as it is.
-	defined, err := store.Define(ctx, append(limits, ownLimits(p)...))
+	defined, err := g.store.Define(ctx, append(enforced, ownLimits(p)...))
 	if err != nil {
 		return nil, fmt.Errorf("gate: define the limits of policy %s: %w", p.Version, err)
 	}
-	for i, l := range r.all() {
-		l.store = defined[i]
+	for _, l := range r.all() {
+		if !l.shadow {
+			l.store, defined = defined[0], defined[1:]
+		}
 	}
-	r.own = newOwnRules(p, defined[len(limits):])
+	r.own = newOwnRules(p, defined)
+	g.openRows(r)
 	return r, nil
 }
 
@@ -109,31 +130,51 @@ func (r *rules) add(limits []limiter.Limit) error {
 	}
 	for i := range p.Delays {
 		y := &p.Delays[i]
-		r.delays = append(r.delays, rule{name: y.Purpose, reason: "delay:" + y.Purpose, onLimit: y.OnLimit, failMode: y.FailMode,
+		r.delays = append(r.delays, rule{name: y.Purpose, rowName: "delay:" + y.Purpose, reason: "delay:" + y.Purpose, onLimit: y.OnLimit, failMode: y.FailMode,
 			shadow: y.Mode == policy.Shadow, countDenied: y.CountDenied, by: y.By})
 		asks(y.By, &policy.Match{}, &policy.Match{}, y.When)
 	}
 	for i := range p.Limits {
 		l := &p.Limits[i]
-		r.limits = append(r.limits, rule{name: l.Name, reason: "limit:" + l.Name, n: l.N, window: l.Window, onLimit: l.OnLimit,
+		r.limits = append(r.limits, rule{name: l.Name, rowName: l.StoreName(), reason: "limit:" + l.Name, n: l.N, window: l.Window, onLimit: l.OnLimit,
 			failMode: l.FailMode, shadow: l.Mode == policy.Shadow, countDenied: l.CountDenied, by: l.By, account: l.Account})
 		asks(l.By, &l.Match, &l.Unless, l.When)
 	}
+	for i := range p.Limits { // candidates follow their limit
+		if p.Limits[i].CandidateOf != "" {
+			if r.limits[i].live = r.limits[i-1].live; r.limits[i].live == nil {
+				r.limits[i].live = &r.limits[i-1]
+			}
+		}
+	}
 	for i := range p.Spend {
 		b := &p.Spend[i]
-		r.spend = append(r.spend, rule{name: b.Name, reason: "spend:" + b.Name, n: b.Budget, window: b.Window, onLimit: b.OnLimit,
+		r.spend = append(r.spend, rule{name: b.Name, rowName: b.Name, reason: "spend:" + b.Name, n: b.Budget, window: b.Window, onLimit: b.OnLimit,
 			failMode: b.FailMode, shadow: b.Mode == policy.Shadow, by: b.By, of: b.Of,
 			warnAt: int64(b.WarnAt * float64(b.Budget)), challengeAt: int64(b.ChallengeAt * float64(b.Budget))})
 		asks(b.By, &b.Match, &b.Unless, b.When)
 	}
 	r.byID = make(map[uint32]*rule, len(limits))
 	for i, l := range r.all() {
-		l.id = ruleID(limits[i].Group, limits[i].Name)
-		if other := r.byID[l.id]; other != nil {
-			return fmt.Errorf("gate: policy %s: check ids cannot tell the rules %q and %q apart: give one another name", p.Version, other.name, l.name)
+		if err := r.name(l, &limits[i]); err != nil {
+			return err
 		}
-		r.byID[l.id] = l
 	}
+	return nil
+}
+
+// name gives a rule what check ids call it. In shadow that is another: an id that was made before or after the rule was enforced must not
+// give back what the other one took.
+func (r *rules) name(l *rule, as *limiter.Limit) error {
+	name := as.Name
+	if l.shadow {
+		name = "shadow " + name
+	}
+	l.id = ruleID(as.Group, name)
+	if other := r.byID[l.id]; other != nil {
+		return fmt.Errorf("gate: policy %s: check ids cannot tell the rules %q and %q apart: give one another name", r.policy.Version, other.name, l.name)
+	}
+	r.byID[l.id] = l
 	return nil
 }
 

@@ -3,6 +3,7 @@ package gate
 import (
 	"context"
 	"fmt"
+	"math"
 
 	"github.com/sendgate/sendgate/internal/prices"
 	"github.com/sendgate/sendgate/policy"
@@ -28,18 +29,17 @@ func (g *Gate) planSpend(r *rules, s *scratch) error {
 		return nil
 	}
 	money, err := r.prices.Cost(s.event.Send.Number.Digits(), s.event.Cost)
-	if err != nil { // more than any budget
-		s.dear = &r.spend[s.plan.Spend[0].Rule]
-		return nil
-	}
 	s.money = money
+	if err != nil { // more than any budget
+		money, s.money = math.MaxInt64, 0
+	}
 	for _, c := range s.plan.Spend {
 		l := &r.spend[c.Rule]
 		switch {
 		case money == 0:
 		case money <= l.n:
 			s.charge(l, c, money)
-		case !l.shadow && s.dear == nil:
+		case !l.shadow && !s.inShadow && s.dear == nil:
 			s.dear = l
 		}
 	}
