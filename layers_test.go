@@ -91,10 +91,12 @@ var doors = []door{
 	{"go.etcd.io/bbolt", []string{"consent"}, "what must outlive the process and is searched by key"},
 	{"github.com/fsnotify/fsnotify", []string{"server"}, "files are watched by who owns the lifetimes"},
 	{"github.com/alecthomas/kong", []string{"cmd"}, "flags end at the command"},
+	{"golang.org/x/term", []string{"cmd"}, "the size of a terminal, and keys as they are pressed"},
 	{"github.com/vbauerster/mpb", []string{"cmd"}, "progress is for a terminal"},
 	{"github.com/HdrHistogram", []string{"bench"}, "percentiles of the load test"},
 	// Only in tests, anywhere.
 	{"pgregory.net/rapid", nil, "model tests"},
+	{"github.com/chromedp", nil, "a real browser"},
 	{"github.com/anishathalye/porcupine", nil, "history checks"},
 	{"go.uber.org/goleak", nil, "leaked goroutines"},
 	{"github.com/rogpeppe/go-internal", nil, "command-line scripts"},

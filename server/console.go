@@ -62,7 +62,7 @@ func (c *console) register(mux *http.ServeMux) {
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, consolePath, http.StatusFound) })
 	own := http.NewServeMux()
 	own.HandleFunc("GET /console/{file...}", c.serveFile)
-	own.HandleFunc("GET /console/session", c.visited(c.serveSession))
+	own.HandleFunc("GET /console/session", c.serveSession)
 	own.HandleFunc("POST /console/login", c.serveLogin)
 	own.HandleFunc("POST /console/logout", c.acted(c.serveLogout))
 	own.HandleFunc("GET /console/events", c.visited(c.serveEvents))

@@ -41,16 +41,29 @@ func (c *console) serveLogin(w http.ResponseWriter, r *http.Request) {
 	}
 	http.SetCookie(w, &http.Cookie{Name: cookieName(r.Host), Value: cookie, Path: consolePath, MaxAge: int(sessionLife / time.Second),
 		HttpOnly: true, Secure: r.TLS != nil, SameSite: http.SameSiteStrictMode})
-	c.serveSession(w, r, v)
+	c.write(w, c.whoIs(v))
 }
 
-// serveSession tells the page who is at it.
-func (c *console) serveSession(w http.ResponseWriter, _ *http.Request, v *visitor) {
-	c.write(w, struct {
-		Operator string `json:"operator"` // empty: nobody knows his name, and he gives it with what he does
-		Token    string `json:"token"`
-		Login    bool   `json:"login"` // there is a login to end
-	}{v.owner.Name, c.sessions.token(v), !v.until.IsZero()})
+// whoIs tells the page who is at it.
+type whoIs struct {
+	Known    bool   `json:"known"`    // or somebody has to log in
+	Operator string `json:"operator"` // empty: nobody knows his name, and he gives it with what he does
+	Token    string `json:"token"`
+	Login    bool   `json:"login"` // there is a login to end
+}
+
+func (c *console) whoIs(v *visitor) whoIs {
+	return whoIs{Known: true, Operator: v.owner.Name, Token: c.sessions.token(v), Login: !v.until.IsZero()}
+}
+
+// serveSession is asked first. That nobody is known is no error: else every page would begin with one.
+func (c *console) serveSession(w http.ResponseWriter, r *http.Request) {
+	v, f := c.visitorOf(r)
+	if f != nil {
+		c.write(w, whoIs{})
+		return
+	}
+	c.write(w, c.whoIs(v))
 }
 
 func (c *console) serveLogout(w http.ResponseWriter, r *http.Request, v *visitor) {

@@ -90,6 +90,7 @@ func (b *Board) attackMaps(blocks []*detect.Block) []*sendgatev1.BoardMap {
 		masked = max(masked, block.Subject.Scope.Masked())
 	}
 	maps := make(map[uint64]*sendgatev1.BoardMap)
+	var whole []*sendgatev1.BoardMap
 	for _, block := range blocks {
 		if block.Subject.Scope.Masked() == 0 {
 			continue
@@ -100,10 +101,20 @@ func (b *Board) attackMaps(blocks []*detect.Block) []*sendgatev1.BoardMap {
 			m = b.rangeMap(parent, masked)
 			maps[parent] = m
 		}
-		for _, place := range placesOf(block.Subject, masked) {
+		places := placesOf(block.Subject, masked)
+		if len(places) == len(m.Asked) { // told by itself it would hide where in it the others are
+			whole = append(whole, m)
+			continue
+		}
+		for _, place := range places {
 			if !slices.Contains(m.Blocked, place) {
 				m.Blocked = append(m.Blocked, place)
 			}
+		}
+	}
+	for _, m := range whole {
+		if len(m.Blocked) == 0 {
+			m.Blocked = placesFrom(0, len(m.Asked))
 		}
 	}
 	var out []*sendgatev1.BoardMap

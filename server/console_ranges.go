@@ -99,9 +99,13 @@ func placesOf(s detect.Subject, masked int) []uint32 {
 		}
 		first = d % 100
 	}
+	return placesFrom(uint32(first), count)
+}
+
+func placesFrom(first uint32, count int) []uint32 {
 	out := make([]uint32, count)
 	for i := range out {
-		out[i] = uint32(first) + uint32(i)
+		out[i] = first + uint32(i)
 	}
 	return out
 }

@@ -46,7 +46,8 @@ func TestNeedOf(t *testing.T) {
 	for path, want := range map[string]need{
 		"/sendgate.v1.SendGateService/CheckSend": needAccount, "/sendgate.v1.AdminService/Status": needAdmin, "/v1/check": needAccount,
 		"/grpc.health.v1.Health/Check": needNothing, "/grpc.health.v1.Health/Watch": needNothing, "/healthz": needNothing, "/metrics": needNothing,
-		"/metrics/x": needAccount, "/envoy.service.auth.v3.Authorization/Check": needAccount, "/": needAccount, "": needAccount,
+		"/metrics/x": needAccount, "/envoy.service.auth.v3.Authorization/Check": needAccount, "": needAccount,
+		"/": needNothing, "/console/events": needNothing, "/consoles": needAccount, "/sendgate.v1.BoardService/WatchBoard": needAdmin,
 	} {
 		if got := needOf(path); got != want {
 			t.Errorf("%s: %d, want %d", path, got, want)
