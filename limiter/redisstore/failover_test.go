@@ -26,20 +26,66 @@ func startSentinel(t testing.TB) (primary *server, follows *proxy, sentinel *ser
 		info, _ := replica.do("INFO", "replication").ToString()
 		return strings.Contains(info, "master_link_status:up")
 	})
-	sentinel = &server{t: t, program: program(t, "redis-server"), addr: "127.0.0.1:" + freePort(t), dir: t.TempDir()}
-	sentinel.conf = filepath.Join(sentinel.dir, "sentinel.conf")
-	conf := fmt.Sprintf("port %s\nbind 127.0.0.1\ndir %s\nsentinel monitor gate 127.0.0.1 %s 1\nsentinel down-after-milliseconds gate 300\nsentinel failover-timeout gate 2000\n",
-		sentinel.port(), sentinel.dir, primary.port())
-	if err := os.WriteFile(sentinel.conf, []byte(conf), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	sentinel.start()
-	t.Cleanup(sentinel.kill)
+	sentinel = watch(t, primary)
 	eventually(t, "the sentinel knows the replica", func() bool {
 		all, _ := sentinel.do("SENTINEL", "REPLICAS", "gate").ToArray()
 		return len(all) == 1
 	})
 	return primary, follows, sentinel
+}
+
+// watch starts a Sentinel that watches a primary.
+func watch(t testing.TB, primary *server, more ...string) *server {
+	t.Helper()
+	s := &server{t: t, program: program(t, "redis-server"), addr: "127.0.0.1:" + freePort(t), dir: t.TempDir()}
+	s.conf = filepath.Join(s.dir, "sentinel.conf")
+	conf := fmt.Sprintf("port %s\nbind 127.0.0.1\ndir %s\nsentinel monitor gate 127.0.0.1 %s 1\nsentinel down-after-milliseconds gate 300\nsentinel failover-timeout gate 2000\n%s\n",
+		s.port(), s.dir, primary.port(), strings.Join(more, "\n"))
+	if err := os.WriteFile(s.conf, []byte(conf), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s.start()
+	t.Cleanup(s.kill)
+	return s
+}
+
+// TestSentinel_passwords: the server and the Sentinels have passwords of their own, or only one of them has, and are told no other's.
+func TestSentinel_passwords(t *testing.T) {
+	password := func(p string) func() (string, error) {
+		if p == "" {
+			return nil
+		}
+		return func() (string, error) { return p, nil }
+	}
+	for _, c := range []struct{ name, server, user, sentinel string }{
+		{"both", "one", "", "two"}, {"the server", "one", "", ""}, {"the sentinel", "", "", "two"}, {"a user of the sentinel", "one", "gate", "two"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			var args, conf []string
+			if c.server != "" {
+				args, conf = []string{"--requirepass", c.server}, append(conf, "sentinel auth-pass gate "+c.server)
+			}
+			if c.user != "" {
+				conf = append(conf, "user "+c.user+" on >"+c.sentinel+" +@all", "user default off")
+			} else if c.sentinel != "" {
+				conf = append(conf, "requirepass "+c.sentinel)
+			}
+			sentinel := watch(t, startServer(t, args...), conf...)
+			s := open(t, redisstore.Options{Addrs: []string{sentinel.addr}, Sentinel: "gate", Timeout: 5 * time.Second,
+				Password: password(c.server), SentinelUsername: c.user, SentinelPassword: password(c.sentinel)})
+			charge := limiter.Charge{Rule: define(t, s, minute)[0], Key: s.Key([]byte("k")), Cost: 1}
+			if d := take(t, s, time.Now(), charge); !d.Allowed {
+				t.Errorf("%+v", d)
+			}
+		})
+	}
+	primary := startServer(t, "--requirepass", "one")
+	sentinel := watch(t, primary, "sentinel auth-pass gate one", "requirepass two")
+	if s, err := redisstore.Open(redisstore.Options{Addrs: []string{sentinel.addr}, Sentinel: "gate", Secret: secret(), Password: password("one"), SentinelPassword: password("wrong")}); err == nil {
+		s.Close()
+		t.Error("a wrong password for the Sentinel was taken")
+	}
 }
 
 // TestFailover kills a primary under load. The store goes on with the promoted replica; what the primary had answered and not
