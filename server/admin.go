@@ -38,16 +38,7 @@ type admin struct {
 
 // connect is the handler of the admin calls on the HTTP port.
 func (a *admin) connect() (path string, handler http.Handler) {
-	failures := connect.UnaryInterceptorFunc(func(next connect.UnaryFunc) connect.UnaryFunc {
-		return func(ctx context.Context, req connect.AnyRequest) (connect.AnyResponse, error) {
-			out, err := next(ctx, req)
-			if err != nil {
-				return nil, failureOf(err, a.log).connect()
-			}
-			return out, nil
-		}
-	})
-	return sendgatev1connect.NewAdminServiceHandler(a, connect.WithReadMaxBytes(maxMessage), connect.WithInterceptors(failures))
+	return sendgatev1connect.NewAdminServiceHandler(a, connect.WithReadMaxBytes(maxMessage), connect.WithInterceptors(a.connectFailures()))
 }
 
 // operator is who calls. Only operators are let in; asking again costs nothing and keeps it so.

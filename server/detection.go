@@ -80,7 +80,7 @@ func (d *detection) ListBlocks(ctx context.Context, _ *sendgatev1.ListBlocksRequ
 	if err := d.enter(ctx); err != nil {
 		return nil, err
 	}
-	all := d.engine.Blocks(d.gate.Now().UnixNano())
+	all := d.blocks(d.gate.Now().UnixNano())
 	out := new(sendgatev1.ListBlocksResponse)
 	for i := range all[:min(len(all), maxBlocks)] {
 		b := &all[i]
@@ -90,6 +90,31 @@ func (d *detection) ListBlocks(ctx context.Context, _ *sendgatev1.ListBlocksRequ
 		})
 	}
 	return out, nil
+}
+
+// inShadow is added to the IDs of blocks that detectors in shadow would have made: those count on their own.
+const inShadow = 1 << 40
+
+// blocks lists what is stopped, then what detectors in shadow would stop.
+func (d *detection) blocks(now int64) []detect.Block {
+	all := d.engine.Blocks(now)
+	if engine := d.gate.ShadowDetect(); engine != nil {
+		for _, b := range engine.Blocks(now) {
+			if b.Shadow {
+				b.ID |= inShadow
+				all = append(all, b)
+			}
+		}
+	}
+	return all
+}
+
+func (d *detection) release(now int64, id uint64) bool {
+	if id&inShadow == 0 {
+		return d.gate.Release(id)
+	}
+	engine := d.gate.ShadowDetect()
+	return engine != nil && engine.Release(now, id&^inShadow)
 }
 
 // ReleaseBlock ends a block.
@@ -104,14 +129,14 @@ func (d *detection) ReleaseBlock(ctx context.Context, in *sendgatev1.ReleaseBloc
 	d.changing.Lock()
 	defer d.changing.Unlock()
 	now := d.gate.Now().UnixNano()
-	all := d.engine.Blocks(now)
+	all := d.blocks(now)
 	at := slices.IndexFunc(all, func(b detect.Block) bool { return b.ID == in.Id })
 	if at < 0 {
 		return nil, gone
 	}
 	entry.Values = []string{all[at].Kind.String() + " " + all[at].Subject.String()}
 	err = d.audit.around(entry, func() error {
-		if !d.gate.Release(in.Id) {
+		if !d.release(now, in.Id) {
 			return gone
 		}
 		return nil

@@ -35,6 +35,7 @@ func needOf(path string) need {
 	switch {
 	case strings.HasPrefix(path, "/"+sendgatev1connect.AdminServiceName+"/"),
 		strings.HasPrefix(path, "/"+sendgatev1connect.DetectionServiceName+"/"),
+		strings.HasPrefix(path, "/"+sendgatev1connect.ReportServiceName+"/"),
 		strings.HasPrefix(path, "/"+sendgatev1connect.BoardServiceName+"/"):
 		return needAdmin
 	case path == "/healthz", path == "/readyz", path == "/metrics",

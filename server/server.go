@@ -98,6 +98,7 @@ func New(o Options) (*Server, error) {
 		audit: auditLog{out: o.Audit, log: o.Log}}
 	s.grpc = newGRPC(s.service, o.MaxInFlight, transportOf(o.GRPC, o.TLS))
 	sendgatev1.RegisterAdminServiceServer(s.grpc.server, operators)
+	sendgatev1.RegisterReportServiceServer(s.grpc.server, &reports{admin: operators})
 	detection := &detection{admin: operators, engine: o.Detect, draining: s.grpc.draining}
 	sendgatev1.RegisterDetectionServiceServer(s.grpc.server, detection)
 	var page *console
@@ -112,6 +113,9 @@ func New(o Options) (*Server, error) {
 		}
 	}
 	s.service.metrics.more(&o)
+	if o.Gate.Book() != nil {
+		s.service.metrics.registry.MustRegister(&shadowState{o.Gate})
+	}
 	if o.Detect != nil {
 		s.service.metrics.registry.MustRegister(&detectionState{o.Detect, o.Gate.Now})
 	}

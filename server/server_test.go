@@ -30,6 +30,8 @@ import (
 	"github.com/sendgate/sendgate/detect"
 	"github.com/sendgate/sendgate/gate"
 	"github.com/sendgate/sendgate/internal/lists"
+	"github.com/sendgate/sendgate/internal/prices"
+	"github.com/sendgate/sendgate/internal/report"
 	"github.com/sendgate/sendgate/limiter"
 	"github.com/sendgate/sendgate/policy"
 	sendgatev1 "github.com/sendgate/sendgate/proto/sendgate/v1"
@@ -55,6 +57,7 @@ type setup struct {
 	lists       *lists.Store
 	consent     *consent.Ledger
 	detect      *detect.Engine
+	prices      *prices.Table
 	options     func(*server.Options)            // the last word
 	transport   credentials.TransportCredentials // of the client
 }
@@ -76,7 +79,7 @@ func start(t *testing.T, s setup) *running {
 	if err != nil {
 		t.Fatal(err)
 	}
-	g, err := gate.New(t.Context(), gate.Options{Policy: p, Store: store, Lists: s.lists, Consent: s.consent, Detect: s.detect, Clock: s.clock})
+	g, err := gate.New(t.Context(), gate.Options{Policy: p, Store: store, Lists: s.lists, Consent: s.consent, Detect: s.detect, Clock: s.clock, Prices: s.prices, Report: report.New()})
 	if err != nil {
 		t.Fatal(err)
 	}
