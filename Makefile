@@ -2,7 +2,7 @@
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run demo build test bench detect-report generate lint fuzz clean fmt vet staticcheck nested proto real tools
+.PHONY: help run demo build test bench detect-report generate lint fuzz clean fmt vet staticcheck nested proto real tools bench-peers soak release release-check image chart
 .DELETE_ON_ERROR:
 
 # Programs that tests run against; one word each, see tools/real.sh.
@@ -12,6 +12,9 @@ FUZZTIME ?= 30s
 # How long a benchmark runs, and how often: benchstat wants 6 or more for an interval.
 BENCHTIME ?= 300ms
 COUNT     ?= 6
+# How long `make soak` runs, and flags for bench/peers/wire.
+SOAK  ?= 30m
+PEERS ?=
 # Flags for `make run` (ARGS=--http=127.0.0.1:8081) and for bench/load in `make bench` (LOAD=-duration=60s).
 ARGS ?=
 LOAD ?=
@@ -20,6 +23,7 @@ VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unkn
 BIN     := .tools/bin
 PROTOC  := $(addprefix $(BIN)/,buf protoc-gen-go protoc-gen-go-grpc protoc-gen-connect-go)
 TOOLS   := $(PROTOC) $(addprefix $(BIN)/,staticcheck benchstat grpcurl)
+RELEASE := $(addprefix $(BIN)/,image cyclonedx-gomod)
 export PATH := $(CURDIR)/$(BIN):$(PATH):/usr/sbin
 
 help: ## this list
@@ -70,6 +74,27 @@ bench: $(BIN)/benchstat ## benchmarks and the load test beside an empty handler;
 	go run ./bench/load $(LOAD) | tee bench/results/load-open.txt
 	go run ./bench/load -mode closed $(LOAD) | tee bench/results/load-closed.txt
 
+# The peers are built once into .tools/peers (a quarter of an hour); parts: make bench-peers PEERS="-only 'closed/.*/16'".
+bench-peers: ## Sendgate beside limitador, gubernator, envoyproxy/ratelimit, redis-cell; writes bench/results/peers.md
+	bench/peers/build.sh
+	cd bench/peers && go run ./wire $(PEERS)
+
+soak: build ## SOAK (30m) of 3000/s with reloads, attacks, outcomes, churn, a Redis restart and overload; the limiter for as long
+	go run ./bench/soak -for $(SOAK)
+	cd limiter && SENDGATE_TORTURE=$(SOAK) go test -run TestStore -timeout 0 .
+
+release: $(RELEASE) ## dist/: binaries, bills of materials, image, chart, checksums; the same commit gives the same bytes
+	tools/release.sh
+
+release-check: $(RELEASE) ## makes it twice, in two places, and compares
+	tools/release.sh --check
+
+image: $(BIN)/image build ## bin/sendgate.oci.tar, a container image without a daemon (podman load -i, skopeo, crane)
+	$(BIN)/image -out bin/sendgate.oci.tar -version $(VERSION) linux/$$(go env GOARCH)=bin/sendgate
+
+chart: $(BIN)/helm build ## lint the Helm chart, render it and check it by Kubernetes' schemas
+	tools/chart.sh
+
 # Without the scenarios it judges the fixture alone.
 detect-report: build ## what detection catches and whom it hurts, against its bars; writes bench/results/detect.*
 	go run ./bench/detectreport
@@ -87,7 +112,7 @@ install-%: ## one of them: make install-envoy
 tools: $(TOOLS) ## every tool into .tools/bin: buf, grpcurl, benchstat ...
 
 clean: ## remove what was built; keeps .tools and the state in data/
-	rm -rf bin bench/results/*.txt
+	rm -rf bin dist bench/results/*.txt
 
 # Tools are pinned in tools/go.mod and built once.
 $(BIN)/buf:                   PKG := github.com/bufbuild/buf/cmd/buf
@@ -102,3 +127,14 @@ $(TOOLS): tools/go.mod tools/go.sum
 	@mkdir -p $(BIN)
 	@cd tools && go build -o ../$@ $(PKG)
 	@touch $@
+
+# What a release needs comes from the module proxy by version: in tools/go.mod helm alone would bring half of Kubernetes.
+HELM      := helm.sh/helm/v3/cmd/helm@v3.22.0
+CYCLONEDX := github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod@v1.10.0
+$(BIN)/helm:            WANT := $(HELM)
+$(BIN)/cyclonedx-gomod: WANT := $(CYCLONEDX)
+$(BIN)/helm $(BIN)/cyclonedx-gomod:
+	@echo "building $(@F)"
+	@GOBIN=$(CURDIR)/$(BIN) go install $(WANT)
+$(BIN)/image: tools/image/main.go tools/go.mod
+	@cd tools && go build -o ../$@ ./image
