@@ -72,3 +72,12 @@ func voiceOf(v *policy.Voice) (out consent.Voice, err error) {
 	out.Replies, err = keyword.NewReplies(*v.Replies)
 	return out, err
 }
+
+// Consent is the gate's ledger, nil where there is none.
+func (g *Gate) Consent() *consent.Ledger { return g.consent }
+
+// Templates are the states of message templates, nil where there are none.
+func (g *Gate) Templates() *template.Book { return g.templates }
+
+// Region is where the gate is; "" where it does not say.
+func (g *Gate) Region() string { return g.region }

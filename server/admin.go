@@ -32,6 +32,8 @@ type admin struct {
 	ready   func() bool
 	started time.Time
 	audit   auditLog
+	// forgotten makes what detection has forgotten durable; nil where nothing is.
+	forgotten func() error
 
 	changing sync.Mutex // one change at a time, so that what is counted and told is what was done
 }

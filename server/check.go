@@ -19,6 +19,7 @@ func fromCheck(in *sendgatev1.CheckSendRequest, own *gate.Forwarded) gate.Reques
 		Subaccount:      in.GetSubaccount(),
 		Endpoint:        in.GetEndpoint(),
 		Sender:          in.GetSender(),
+		Template:        templateOf(in.GetTemplate()),
 		Channel:         in.GetChannel(),
 		Purpose:         purposeOf(in.GetPurpose()),
 		Cost:            1,
@@ -33,6 +34,10 @@ func fromCheck(in *sendgatev1.CheckSendRequest, own *gate.Forwarded) gate.Reques
 		req.Forwarded = &gate.Forwarded{Peer: f.Peer, XForwardedFor: f.XForwardedFor, Forwarded: f.Forwarded, Custom: f.Custom}
 	}
 	return req
+}
+
+func templateOf(t *sendgatev1.MessageTemplate) gate.Template {
+	return gate.Template{Name: t.GetName(), Language: t.GetLanguage(), Business: t.GetBusinessAccount()}
 }
 
 // namesClient tells whether the request itself says whose it is, so that nobody has to look at its connection.

@@ -45,6 +45,7 @@ func newHTTP(s *service, operators *admin, page *console, ready func() bool) *ht
 	})
 	mux.Handle("GET /metrics", s.metrics.handler())
 	mux.Handle(newConnect(s))
+	mux.Handle((&consents{service: s}).connect())
 	mux.Handle(operators.connect())
 	mux.Handle((&reports{admin: operators}).connect())
 	if page != nil {

@@ -34,6 +34,7 @@ const (
 func needOf(path string) need {
 	switch {
 	case strings.HasPrefix(path, "/"+sendgatev1connect.AdminServiceName+"/"),
+		strings.HasPrefix(path, "/"+sendgatev1connect.ConsentAdminServiceName+"/"),
 		strings.HasPrefix(path, "/"+sendgatev1connect.DetectionServiceName+"/"),
 		strings.HasPrefix(path, "/"+sendgatev1connect.ReportServiceName+"/"),
 		strings.HasPrefix(path, "/"+sendgatev1connect.BoardServiceName+"/"):

@@ -44,6 +44,9 @@ type Options struct {
 	Audit io.Writer
 	// RateLimits answers Envoy's rate limit filter. Default: such calls are not implemented.
 	RateLimits *RateLimits
+	// Forgotten is called when a number was forgotten, before the operator is told: what was saved of detection is saved anew. Default
+	// none.
+	Forgotten func() error
 	// Detect is the gate's, to show to operators. Default none.
 	Detect *detect.Engine
 	// Board is an observer of Gate, for operators who watch. Default none: then there is no console either.
@@ -95,10 +98,12 @@ func New(o Options) (*Server, error) {
 	s.service.inFlight.max = o.MaxInFlight
 	s.service.metrics = newMetrics(o.Version, o.Gate, o.Store, func() float64 { return float64(s.service.inFlight.now.Load()) })
 	operators := &admin{service: s.service, lists: o.Lists, store: o.Store, version: o.Version, ready: s.ready.Load, started: time.Now(),
-		audit: auditLog{out: o.Audit, log: o.Log}}
+		audit: auditLog{out: o.Audit, log: o.Log}, forgotten: o.Forgotten}
 	s.grpc = newGRPC(s.service, o.MaxInFlight, transportOf(o.GRPC, o.TLS))
 	sendgatev1.RegisterAdminServiceServer(s.grpc.server, operators)
 	sendgatev1.RegisterReportServiceServer(s.grpc.server, &reports{admin: operators})
+	sendgatev1.RegisterConsentServiceServer(s.grpc.server, &consents{service: s.service})
+	sendgatev1.RegisterConsentAdminServiceServer(s.grpc.server, &consentAdmin{admin: operators})
 	detection := &detection{admin: operators, engine: o.Detect, draining: s.grpc.draining}
 	sendgatev1.RegisterDetectionServiceServer(s.grpc.server, detection)
 	var page *console

@@ -27,6 +27,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/sendgate/sendgate/consent"
+	"github.com/sendgate/sendgate/consent/template"
 	"github.com/sendgate/sendgate/detect"
 	"github.com/sendgate/sendgate/gate"
 	"github.com/sendgate/sendgate/internal/lists"
@@ -56,6 +57,7 @@ type setup struct {
 	drain       time.Duration
 	lists       *lists.Store
 	consent     *consent.Ledger
+	templates   *template.Book
 	detect      *detect.Engine
 	prices      *prices.Table
 	options     func(*server.Options)            // the last word
@@ -79,7 +81,7 @@ func start(t *testing.T, s setup) *running {
 	if err != nil {
 		t.Fatal(err)
 	}
-	g, err := gate.New(t.Context(), gate.Options{Policy: p, Store: store, Lists: s.lists, Consent: s.consent, Detect: s.detect, Clock: s.clock, Prices: s.prices, Report: report.New()})
+	g, err := gate.New(t.Context(), gate.Options{Policy: p, Store: store, Lists: s.lists, Consent: s.consent, Templates: s.templates, Detect: s.detect, Clock: s.clock, Prices: s.prices, Report: report.New()})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,6 +1,12 @@
 package template
 
-import "time"
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
 
 // ID names a template in one language of one business account of a platform.
 type ID struct {
@@ -87,6 +93,21 @@ type Event struct {
 	Event, Title string
 	Quality      Quality
 	Category     Category
+}
+
+// Check tells whether an event says something that a platform says.
+func (e *Event) Check() error {
+	one := func(what, text string, words ...string) error {
+		if text != "" && !slices.Contains(words, text) {
+			return fmt.Errorf("template: %s: write %s", what, strings.Join(words, ", "))
+		}
+		return nil
+	}
+	return errors.Join(
+		one("status", e.Event, "APPROVED", "PENDING", "REJECTED", "PAUSED", "DISABLED", "DELETED", "REINSTATED"),
+		one("title", e.Title, "FIRST_PAUSE", "SECOND_PAUSE", "RATE_LIMITING_PAUSE", "UNPAUSE", "DISABLED"),
+		one("quality", string(e.Quality), string(Green), string(Yellow), string(Red), string(Unknown)),
+		one("category", string(e.Category), string(Marketing), string(Utility), string(Authentication)))
 }
 
 // after is the state after an event.
