@@ -73,6 +73,7 @@ bench: $(BIN)/benchstat ## benchmarks and the load test beside an empty handler;
 	$(BIN)/benchstat -filter .name:CheckSend -col /server bench/results/go.txt | tee bench/results/floor.txt
 	go run ./bench/load $(LOAD) | tee bench/results/load-open.txt
 	go run ./bench/load -mode closed $(LOAD) | tee bench/results/load-closed.txt
+	go run ./bench/shapes | tee bench/results/shapes.md
 
 # The peers are built once into .tools/peers (a quarter of an hour); parts: make bench-peers PEERS="-only 'closed/.*/16'".
 bench-peers: ## Sendgate beside limitador, gubernator, envoyproxy/ratelimit, redis-cell; writes bench/results/peers.md
