@@ -15,6 +15,9 @@ type Condition struct {
 	test    test        // nil where the expression needs CEL itself
 	program cel.Program // nil where it does not
 	about   []string    // the variables that it asks, such as "send.country"
+	// compared are the literals that it compares dimensions with. opaque says that it asks for more than those.
+	compared map[dimension][]string
+	opaque   bool
 	// accounts are the names that it compares the account with, for judgeMatches.
 	accounts []named
 
@@ -69,6 +72,9 @@ func (c *Condition) AsksPlan() bool { return c.asks(varCountry) || c.asks(varTyp
 
 // AsksKnownGood reports whether it tells numbers that verified recently from others.
 func (c *Condition) AsksKnownGood() bool { return c.asks(varKnownGood) }
+
+// maybe is Holds for a send of which only the dimensions are known.
+func (c *Condition) maybe(s *Send) bool { return c == nil || c.opaque || c.Holds(s) }
 
 func (c *Condition) asks(variable string) bool { return c != nil && has(c.about, variable) }
 

@@ -194,7 +194,7 @@ func compileCondition(env *cel.Env, text string) (*Condition, []finding) {
 	if wrong != nil {
 		return nil, wrong
 	}
-	c := &Condition{text: text, about: x.about}
+	c := &Condition{text: text, about: x.about, compared: make(map[dimension][]string)}
 	info := x.ast.NativeRep().SourceInfo()
 	at := func(e ast.Expr) int { return offsetOf(text, info.GetStartLocation(e.ID())) }
 	ast.PostOrderVisit(x.ast.NativeRep().Expr(), ast.NewExprVisitor(func(e ast.Expr) {
@@ -204,7 +204,12 @@ func compileCondition(env *cel.Env, text string) (*Condition, []finding) {
 		for _, l := range literalsOf(e.AsCall()) {
 			if err := l.check(); err != nil {
 				wrong = append(wrong, finding{at(l.expr), err.Error()})
-			} else if l.of == varAccount {
+				continue
+			}
+			if d, ok := dimensionOf(l.of); ok {
+				c.compared[d] = append(c.compared[d], l.text)
+			}
+			if l.of == varAccount {
 				c.accounts = append(c.accounts, named{name: l.text, column: at(l.expr)}) // placed by the reader
 			}
 		}
@@ -215,7 +220,25 @@ func compileCondition(env *cel.Env, text string) (*Condition, []finding) {
 	if c.test = typed(x.ast.NativeRep().Expr()); c.test == nil {
 		c.program = x.program
 	}
+	c.opaque = c.test == nil || !comparesOnly(x.ast.NativeRep().Expr())
 	return c, nil
+}
+
+// comparesOnly reports whether an expression that is typed asks for nothing but whether dimensions are equal to literals.
+func comparesOnly(e ast.Expr) bool {
+	only := true
+	ast.PostOrderVisit(e, ast.NewExprVisitor(func(e ast.Expr) {
+		switch e.Kind() {
+		case ast.IdentKind:
+			_, dimension := dimensionOf(e.AsIdent())
+			only = only && (dimension || e.AsIdent() == varKnownGood || e.AsIdent() == varChallengePassed)
+		case ast.CallKind:
+			only = only && !e.AsCall().IsMemberFunction()
+		case ast.SelectKind:
+			only = false
+		}
+	}))
+	return only
 }
 
 // literal is a text that a condition compares something with.

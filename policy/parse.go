@@ -15,6 +15,12 @@ import (
 // Parse reads a policy. The name is for messages: the path of the file. When anything is wrong the error is an [*Error] that
 // lists every problem, and there is no policy.
 func Parse(name string, src []byte) (*Policy, error) {
+	p, _, err := parse(name, src)
+	return p, err
+}
+
+// parse also returns where everything stands.
+func parse(name string, src []byte) (*Policy, *decoder, error) {
 	d := newDecoder(name)
 	p := &Policy{Name: name}
 	if root := d.document(src); root != nil {
@@ -22,12 +28,12 @@ func Parse(name string, src []byte) (*Policy, error) {
 		d.judge(p)
 	}
 	if len(d.problems) > 0 {
-		return nil, &Error{Problems: sortProblems(d.problems)}
+		return nil, nil, &Error{Problems: sortProblems(d.problems)}
 	}
 	p.settle()
 	p.Version = p.version()
 	p.index = p.newIndex()
-	return p, nil
+	return p, d, nil
 }
 
 // settle fills in what one part of a checked policy says about another.

@@ -13,19 +13,6 @@ type policyCommand struct {
 	Default     defaultCommand     `cmd:"" help:"Print the built-in policy: a good first file of your own."`
 }
 
-type validateCommand struct {
-	File string `arg:"" help:"The policy file."`
-}
-
-func (c *validateCommand) Run(s *streams) error {
-	p, err := readPolicy(c.File)
-	if err != nil {
-		return err
-	}
-	_, err = fmt.Fprintf(s.out, "%s: ok: %d limits, version %s\n", c.File, len(p.Limits), p.Version)
-	return err
-}
-
 type defaultCommand struct{}
 
 func (defaultCommand) Run(s *streams) error {
