@@ -4,6 +4,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/sendgate/sendgate/audit"
 	"github.com/sendgate/sendgate/gate"
 )
 
@@ -41,8 +42,8 @@ func (d *DenialLog) Checked(e *gate.Event) {
 	}
 	d.written++
 	// The number masks itself, and the address is left out: next to a number it would name a person.
-	d.log.Info("refused", "verdict", v.Kind.String(), "reason", v.Reason, "number", e.Send.Number, "account", e.Send.Account,
-		"endpoint", e.Send.Endpoint, "retry_after", v.RetryAfter.String(), "check_id", v.CheckID, "more_not_logged", d.kept)
+	d.log.Info("refused", "verdict", v.Kind.String(), "reason", v.Reason, "number", e.Send.Number, "account", audit.Clean(e.Send.Account),
+		"endpoint", audit.Clean(e.Send.Endpoint), "retry_after", v.RetryAfter.String(), "check_id", v.CheckID, "more_not_logged", d.kept)
 	d.kept = 0
 }
 

@@ -33,15 +33,18 @@ type grpcServer struct {
 	server   *grpc.Server
 	health   *health.Server
 	streams  bound
+	overload overload
 	draining chan struct{}
 }
 
 func newGRPC(s *service, maxInFlight int64, transport credentials.TransportCredentials) *grpcServer {
 	g := &grpcServer{service: s, health: health.NewServer(), draining: make(chan struct{})}
 	g.streams.max = maxInFlight
+	g.overload.shed = s.metrics.shed
 	g.server = grpc.NewServer(append(TransportOptions(),
 		grpc.Creds(transport),
-		grpc.UnaryInterceptor(g.catchUnary),
+		grpc.InTapHandle(g.overload.enter),
+		grpc.UnaryInterceptor(s.tracing.around(g.catchUnary)),
 		grpc.StreamInterceptor(g.catchStream),
 	)...)
 	sendgatev1.RegisterSendGateServiceServer(g.server, g)

@@ -55,7 +55,7 @@ func newHTTP(s *service, operators *admin, page *console, ready func() bool) *ht
 		writeFailure(w, &failure{code: codes.NotFound, reason: "NO_SUCH_PATH", message: "nothing here: POST /v1/check and /v1/verify ask, POST /v1/outcomes reports, GET /healthz, /readyz and /metrics tell"})
 	})
 	return &http.Server{
-		Handler:           s.catchHTTP(s.routeProxied(http.NewCrossOriginProtection().Handler(s.identifyHTTP(mux)))),
+		Handler:           s.tracing.aroundHTTP(s.catchHTTP(s.routeProxied(http.NewCrossOriginProtection().Handler(s.identifyHTTP(mux))))),
 		ReadHeaderTimeout: 5 * time.Second,
 		ReadTimeout:       10 * time.Second,
 		WriteTimeout:      30 * time.Second,

@@ -79,6 +79,9 @@ func (s *service) rule(ctx context.Context, p *proxied, surface *surface) *rulin
 		answers = s.gate.CheckAll(ctx, reqs)
 	}
 	surface.seconds.Observe(time.Since(start).Seconds() / float64(len(reqs)))
+	if len(reqs) == 1 && answers[0].Err == nil {
+		s.tracing.verdict(ctx, &answers[0].Verdict)
+	}
 	return s.conclude(p, answers)
 }
 

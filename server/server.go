@@ -57,6 +57,8 @@ type Options struct {
 	Tally *Tally
 	// Trail is the audit log, for metrics. Default none.
 	Trail *audit.Trail
+	// Telemetry is where spans and metrics are sent. Default nowhere. The server does not close it.
+	Telemetry *Telemetry
 	// OpenToAll lets callers without an identity in from other machines too, where nobody is asked for one.
 	OpenToAll bool
 	// GRPC and HTTP are where it listens; either may be nil. Serve closes them.
@@ -97,6 +99,10 @@ func New(o Options) (*Server, error) {
 	s := &Server{options: o, service: &service{gate: o.Gate, log: o.Log, doorman: &doorman{book: o.Identity, tls: o.TLS, openToAll: o.OpenToAll, now: time.Now}}}
 	s.service.inFlight.max = o.MaxInFlight
 	s.service.metrics = newMetrics(o.Version, o.Gate, o.Store, func() float64 { return float64(s.service.inFlight.now.Load()) })
+	s.service.metrics.more(&o)
+	if o.Telemetry != nil {
+		s.service.tracing = o.Telemetry.tracing
+	}
 	operators := &admin{service: s.service, lists: o.Lists, store: o.Store, version: o.Version, ready: s.ready.Load, started: time.Now(),
 		audit: auditLog{out: o.Audit, log: o.Log}, forgotten: o.Forgotten}
 	s.grpc = newGRPC(s.service, o.MaxInFlight, transportOf(o.GRPC, o.TLS))
@@ -117,7 +123,6 @@ func New(o Options) (*Server, error) {
 			}
 		}
 	}
-	s.service.metrics.more(&o)
 	if o.Gate.Book() != nil {
 		s.service.metrics.registry.MustRegister(&shadowState{o.Gate})
 	}
@@ -132,6 +137,7 @@ func New(o Options) (*Server, error) {
 		rlsv3.RegisterRateLimitServiceServer(s.grpc.server, limits)
 	}
 	s.http = newHTTP(s.service, operators, page, s.ready.Load)
+	o.Telemetry.export(s.service.metrics.registry)
 	s.http.ErrorLog = slog.NewLogLogger(o.Log.Handler(), slog.LevelWarn)
 	return s, nil
 }
@@ -143,6 +149,7 @@ func (s *Server) Serve(ctx context.Context) error {
 	watching, done := context.WithCancel(ctx)
 	defer done()
 	go watch(watching, s.options.Log, s.watched, s.Reload)
+	go s.grpc.overload.watch(watching)
 	if s.boards != nil {
 		go s.boards.run(watching)
 	}

@@ -21,6 +21,7 @@ type service struct {
 	doorman  *doorman
 	log      *slog.Logger
 	metrics  *metrics
+	tracing  *tracing // nil for none
 	inFlight bound
 }
 
@@ -54,7 +55,11 @@ func (s *service) check(ctx context.Context, in *sendgatev1.CheckSendRequest, ow
 		s.metrics.failed(f)
 		return gate.Verdict{}, f
 	}
-	return s.judge(ctx, caller, in, own, surface)
+	v, f := s.judge(ctx, caller, in, own, surface)
+	if f == nil {
+		s.tracing.verdict(ctx, &v)
+	}
+	return v, f
 }
 
 func (s *service) judge(ctx context.Context, caller gate.Caller, in *sendgatev1.CheckSendRequest, own ownCall, surface *surface) (gate.Verdict, *failure) {

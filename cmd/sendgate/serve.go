@@ -43,6 +43,7 @@ type serveCommand struct {
 	identityFlags
 	alertFlags
 	auditFlags
+	telemetryFlags
 	consoleFlags
 	LogLevel  slog.Level `help:"debug, info, warn or error (${default})." placeholder:"LEVEL" default:"info" env:"SENDGATE_LOG_LEVEL"`
 	LogFormat string     `help:"text, json, or auto: json unless it is a terminal (${default})." placeholder:"FORMAT" enum:"auto,text,json" default:"auto" env:"SENDGATE_LOG_FORMAT"`
@@ -70,7 +71,7 @@ func (c *serveCommand) Validate() error {
 	case c.Drain <= 0:
 		return fmt.Errorf("--drain %s: must be more than 0, such as 10s", c.Drain)
 	}
-	return errors.Join(c.identityFlags.validate(), c.alertFlags.validate(), c.auditFlags.validate())
+	return errors.Join(c.identityFlags.validate(), c.alertFlags.validate(), c.auditFlags.validate(), c.telemetryFlags.validate())
 }
 
 // heapPercent lets the heap grow to so many per cent of what lives in it before a collection: what lives is small, the counters
@@ -160,6 +161,11 @@ func (c *serveCommand) Run(s *streams) error {
 			log.Error("the audit log did not end well", "error", err)
 		}
 	}()
+	telemetry, sendRest, err := c.telemetryFlags.open(ctx, log)
+	if err != nil {
+		return err
+	}
+	defer sendRest()
 	board, tally := server.NewBoard(table), server.NewTally(table)
 	g, err := gate.New(ctx, common.join(gate.Options{Policy: p, Store: store, Lists: live, Consent: known.Ledger, Detect: seen.Engine, Prices: table, Replies: asked, Clock: clock.Now, Secret: secret, Observers: []gate.Observer{server.NewDenialLog(log), trail, tally, board}, Stage: tally.Stage, Stopwatch: server.Stopwatch()}))
 	if err != nil {
@@ -188,7 +194,7 @@ func (c *serveCommand) Run(s *streams) error {
 		return errors.Join(err, closeAll(grpc, http))
 	}
 	srv, err := server.New(server.Options{
-		Identity: book, TLS: tls, OpenToAll: c.InsecureListen, Lists: live, Detect: seen.Engine, Audit: trail, Trail: trail, Tally: tally, RateLimits: rateLimits,
+		Identity: book, TLS: tls, OpenToAll: c.InsecureListen, Lists: live, Detect: seen.Engine, Audit: trail, Trail: trail, Tally: tally, Telemetry: telemetry, RateLimits: rateLimits,
 		Board: board, Console: c.consoleFlags.options(secret),
 		Gate: g, Store: store, Log: log, Version: buildVersion(), GRPC: grpc, HTTP: http, MaxInFlight: c.MaxInFlight, Drain: c.Drain,
 	})
