@@ -1,7 +1,9 @@
 package server
 
 import (
+	"cmp"
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -204,8 +206,10 @@ func (b *boards) gateNow() *sendgatev1.BoardGate {
 	return out
 }
 
-// blockList is the newest blocks.
+// blockList is the blocks that stop most.
 func blockList(all []detect.Block) *sendgatev1.BoardBlocks {
+	all = slices.Clone(all)
+	slices.SortFunc(all, func(x, y detect.Block) int { return cmp.Or(cmp.Compare(y.Stopped, x.Stopped), cmp.Compare(y.ID, x.ID)) })
 	out := &sendgatev1.BoardBlocks{Total: int32(len(all))}
 	for i := range all[:min(len(all), blocksShown)] {
 		out.Blocks = append(out.Blocks, toBlock(&all[i]))

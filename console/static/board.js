@@ -118,32 +118,42 @@ export class Board {
     list($('attacks'), attacks, (a) => `${a.kind} ${a.country} ${a.shadow}`, (a) => el('article', { class: `card attack ${words.harmless(a.kind) ? 'harmless' : ''} ${a.shadow ? 'shadow' : ''}` },
       el('h3', {}, `${words.kind(a.kind)}${a.country ? `, ${words.country(a.country)}` : ''} `, a.shadow ? el('span', { class: 'badge shadow' }, 'shadow: stops nothing') : null, el('span', { class: 'since muted' })),
       el('p', { class: 'muted' }, words.kindSays(a.kind)),
-      el('div', { class: 'inner' }, el('div', {}, el('p', { class: 'figures' }), el('ul', { class: 'evidence' })), el('div', { class: 'maps' }))), (card, a) => {
+      el('p', { class: 'figures' }),
+      el('div', { class: 'inner' }, el('ul', { class: 'evidence' }), el('div', {}, el('div', { class: 'maps' }), el('p', { class: 'hint' })))), (card, a) => {
       const figures = [['stopped', words.count(a.stopped)], ['blocks', words.count(a.blocks)], ['sessions', words.count(a.sessions)],
         ['verified', words.count(a.verified)], ['expected to verify', words.count(a.expected)]];
       if (Number(a.saved)) figures.splice(1, 0, ['not spent', this.#money(a.saved)]);
       list(card.querySelector('.figures'), figures, (f) => f[0], (f) => el('span', {}, el('b'), ` ${f[0]}`), (node, f) => text(node.firstChild, f[1]));
       text(card.querySelector('.since'), `since ${words.date(a.since)}`);
       list(card.querySelector('.evidence'), a.evidence.slice(0, 5), (e) => e.split(':')[0], () => el('li'), text);
-      list(card.querySelector('.maps'), a.maps, (m) => m.range, () => el('figure', {}, el('figcaption')), drawMap);
+      list(card.querySelector('.maps'), a.maps, (m) => m.range, () => el('figure', {}, el('figcaption', {}, el('code'))), drawMap);
+      text(card.querySelector('.hint'), a.maps.length ? `A square is ${words.count(10 ** a.maps[0].masked)} numbers: down the next digit, across the one after. The redder, the more was asked for; outlined is blocked.` : '');
     });
   }
 
   _blocks({ blocks, total }) {
     show($('blocks'), blocks.length > 0);
     show($('blocks-none'), !blocks.length);
-    text($('blocks-count'), total > blocks.length ? `the newest ${blocks.length} of ${words.count(total)}` : '');
+    text($('blocks-count'), total > blocks.length ? `the ${blocks.length} that stop most of ${words.count(total)}` : '');
     const more = blocks.length - few;
     show($('blocks-more'), more > 0);
     set($('blocks-more'), { 'aria-expanded': String(this.#allBlocks) });
     text($('blocks-more'), this.#allBlocks ? 'Show fewer' : `Show ${words.count(more)} more`);
-    list($('blocks').tBodies[0], this.#allBlocks ? blocks : blocks.slice(0, few), (b) => b.id, (b) => el('tr', {},
+    list($('blocks').tBodies[0], this.#steady(this.#allBlocks ? blocks : blocks.slice(0, few)), (b) => b.id, (b) => el('tr', {},
       el('td', {}, el('code', {}, subject(b)), ' ', b.shadow ? el('span', { class: 'badge shadow' }, 'shadow') : null, el('small', {}, words.kind(b.signal.kind))),
       el('td', { class: 'number' }), el('td', { class: 'number optional' }),
       el('td', { class: 'number' }, el('button', { type: 'button', 'aria-label': `Release ${subject(b)}`, click: () => this.#ask(b) }, 'Release'))), (tr, b) => {
       text(tr.cells[1], words.count(b.stopped));
       text(tr.cells[2], words.clock(b.until));
     });
+  }
+
+  // steady keeps the rows where they are while somebody is about to press a button in them.
+  #steady(blocks) {
+    const body = $('blocks').tBodies[0];
+    if (!body.matches(':hover, :focus-within')) return blocks;
+    const place = new Map([...body.rows].map((row, i) => [row.dataset.key, i]));
+    return blocks.toSorted((a, b) => (place.get(a.id) ?? 1e9) - (place.get(b.id) ?? 1e9));
   }
 
   _keys({ keys }) {

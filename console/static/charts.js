@@ -122,8 +122,9 @@ export class Charts {
     }, this.#stacked(), $('verdicts'));
     this.#latency = new uPlot({
       ...common($('latency'), 110),
-      scales: { x: { time: true }, y: { range: (u, min, max) => [0, (max || 1e-4) * 1.15] } },
-      axes: [{ ...axis(), values: clockTimes }, { ...axis((u, splits) => splits.map((v) => (v ? took(v) : '0'))), space: 28 }],
+      // By powers of ten: one slow second must not press the others flat.
+      scales: { x: { time: true }, y: { distr: 3, range: (u, min, max) => [10 ** Math.floor(Math.log10(min || 1e-5)), 10 ** Math.ceil(Math.log10(max || 1e-4) + 0.05)] } },
+      axes: [{ ...axis(), values: clockTimes }, { ...axis((u, splits) => splits.map((v) => (Number.isInteger(Math.round(Math.log10(v) * 1e6) / 1e6) ? took(v) : ''))), space: 28 }],
       series: [{}, ...times.map((t) => ({ label: t.label, stroke: resolved(t.id === 'p50' ? 'accent' : 'other'), width: 1.5, points: { show: false }, spanGaps: true }))],
     }, [this.#points.at, ...this.#points.times], $('latency'));
     for (const host of [$('verdicts'), $('latency')]) host.querySelector('.uplot').setAttribute('aria-hidden', 'true'); // the legends say it

@@ -34,8 +34,5 @@ export function drawMap(figure, map) {
   const busiest = map.asked.indexOf(Math.max(...map.asked));
   const hit = map.asked.filter((n) => n > 0).length;
   set(svg, { 'aria-label': `Map of ${map.range}: ${hit} of its 100 parts were asked for, ${front}${String(busiest).padStart(2, '0')}${stars} most with ${count(map.asked[busiest])} sends; ${blocked.size} are blocked` });
-  const caption = figure.querySelector('figcaption');
-  if (!caption.firstChild) caption.append(el('code'), el('span'));
-  text(caption.firstChild, map.range);
-  text(caption.lastChild, ` next two digits, asked for`);
+  text(figure.querySelector('figcaption code'), map.range);
 }

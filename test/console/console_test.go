@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/chromedp/chromedp"
 )
@@ -42,7 +43,15 @@ func TestConsole_look(t *testing.T) {
 	p.shoot("login", false)
 	p.login(s.key())
 	p.shoot("empty", true)
-	s.simulate("--speedup", speed, "--for", "4h", "--sessions", "40000", "--attack", "ait_range:at=30m:for=3h:rate=60")
-	p.until(`document.querySelectorAll('#attacks article').length > 0`)
+	s.simulate("--speedup", speed, "--for", "4h", "--sessions", "40000", "--attack", "ait_range:at=30m:for=3h:rate=60", "--attack", "retry_storm:at=20m:for=3h")
+	p.until(`document.querySelectorAll('#attacks article').length > 1`)
+	time.Sleep(25*time.Second)
 	p.shoot("attack", true)
+	is[bool](p, `document.getElementById('theme').click(), document.getElementById('theme').click(), true`)
+	p.shoot("dark", true)
+	q := open(t, s.origin(), 360, 780)
+	q.login(s.key())
+	q.until(`document.querySelectorAll('#attacks article').length > 1`)
+	q.shoot("phone", true)
+	t.Log(is[string](q, `JSON.stringify([document.documentElement.scrollWidth, innerWidth, [...document.querySelectorAll('*')].filter(e => e.getBoundingClientRect().right > innerWidth + 1).map(e => e.tagName + '.' + e.className + '#' + e.id).slice(0, 10)])`))
 }

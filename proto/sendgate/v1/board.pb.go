@@ -524,7 +524,7 @@ func (x *BoardGate) GetWarnings() []string {
 // BoardReasons are the reasons of the last minute, the most frequent first.
 type BoardReasons struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Those of the last minute.
+	// At most 64.
 	Reasons       []*BoardReason `protobuf:"bytes,1,rep,name=reasons,proto3" json:"reasons,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -916,7 +916,7 @@ func (x *BoardMap) GetBlocked() []uint32 {
 // BoardBlocks are what is stopped now.
 type BoardBlocks struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The newest first, at most 200.
+	// Those that stop most first, at most 100.
 	Blocks []*DetectionBlock `protobuf:"bytes,1,rep,name=blocks,proto3" json:"blocks,omitempty"`
 	// How many there are.
 	Total         int32 `protobuf:"varint,2,opt,name=total,proto3" json:"total,omitempty"`
