@@ -1,8 +1,15 @@
 package main
 
 import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
 	"fmt"
+	"math/big"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -114,4 +121,120 @@ func TestServe_storeRefused(t *testing.T) {
 			t.Errorf("%v: %v, %s, want %q", c.args, err, stderr, c.want)
 		}
 	}
+}
+
+// authority makes certificates.
+type authority struct {
+	t    *testing.T
+	key  *ecdsa.PrivateKey
+	cert *x509.Certificate
+	n    int64
+}
+
+func newAuthority(t *testing.T, file string) *authority {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: filepath.Base(file)}, NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert, err := x509.ParseCertificate(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	writePEM(t, file, "CERTIFICATE", der)
+	return &authority{t, key, cert, 1}
+}
+
+// issue writes a certificate for 127.0.0.1 and its key.
+func (a *authority) issue(certFile, keyFile string) {
+	a.t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	a.n++
+	template := &x509.Certificate{SerialNumber: big.NewInt(a.n), Subject: pkix.Name{CommonName: "sidecar"}, NotAfter: time.Now().Add(time.Hour), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth, x509.ExtKeyUsageServerAuth}}
+	cert, err := x509.CreateCertificate(rand.Reader, template, a.cert, &key.PublicKey, a.key)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	private, err := x509.MarshalECPrivateKey(key)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	writePEM(a.t, certFile, "CERTIFICATE", cert)
+	writePEM(a.t, keyFile, "EC PRIVATE KEY", private)
+}
+
+func writePEM(t *testing.T, file, kind string, der []byte) {
+	t.Helper()
+	if err := os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestServe_storeCertificate: a server that asks who is there is shown a certificate, and after it was renewed the new one, without
+// a restart.
+func TestServe_storeCertificate(t *testing.T) {
+	program, err := exec.LookPath("redis-server")
+	if err != nil {
+		t.Skipf("%v: make install-redis-server", err)
+	}
+	dir := t.TempDir()
+	file := func(name string) string { return filepath.Join(dir, name) }
+	theirs, ours, strange := newAuthority(t, file("their-ca")), newAuthority(t, file("our-ca")), newAuthority(t, file("strange-ca"))
+	theirs.issue(file("server"), file("server-key"))
+	ours.issue(file("client"), file("client-key"))
+	_, port, _ := net.SplitHostPort(freePort(t))
+	_, plain, _ := net.SplitHostPort(freePort(t))
+	redis := exec.Command(program, "--port", plain, "--bind", "127.0.0.1", "--tls-port", port, "--save", "", "--dir", dir, "--tls-cert-file", file("server"),
+		"--tls-key-file", file("server-key"), "--tls-ca-cert-file", file("our-ca"), "--tls-auth-clients", "yes")
+	if err := redis.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { redis.Process.Kill(); redis.Wait() })
+	if err := os.WriteFile(file("secret"), make([]byte, 32), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	policy := file("policy.yaml")
+	if err := os.WriteFile(policy, []byte("version: 1\nlimits: [{name: many, by: [account], limit: 1000000, window: 1h}]\ndetect: {level: off}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := serve(t, freePort(t), "--http", "off", "--data", file("data"), "--policy", policy, "--store", "rediss://127.0.0.1:"+port, "--secret-file", file("secret"),
+		"--store-ca", file("their-ca"), "--store-cert", file("client"), "--store-key", file("client-key"), "--store-timeout", "2s")
+	counts := func(want bool) {
+		t.Helper()
+		for range 1000 {
+			if (s.check(t, "+6581234567").GetReason() == "") == want {
+				return
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+		t.Fatalf("never: counted is %v\n%s", want, s.stderr)
+	}
+	drop := func() { // all connections by TLS
+		c, err := net.Dial("tcp", "127.0.0.1:"+plain)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		if _, err := c.Write([]byte("CLIENT KILL TYPE normal SKIPME yes\r\n")); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := c.Read(make([]byte, 64)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	counts(true)
+	strange.issue(file("client"), file("client-key"))
+	drop()
+	counts(false)
+	ours.issue(file("client"), file("client-key"))
+	counts(true)
 }
