@@ -35,6 +35,7 @@ func main() {
 		out    = flag.String("out", "../results", "folder of peers.json and peers.md")
 		report = flag.Bool("report", false, "measure nothing, write the page")
 		list   = flag.Bool("list", false, "name the scenarios")
+		redis  = flag.Bool("redis", false, "measure who keeps counters on Redis, into redis.md")
 	)
 	flag.StringVar(&tools, "tools", "../../.tools/peers", "folder of the peers' programs")
 	flag.Parse()
@@ -51,8 +52,14 @@ func main() {
 		}
 		debug.SetGCPercent(400) // the client shares the machine with the servers
 		b := book{path: filepath.Join(*out, "peers.json")}
+		if *redis {
+			b.path = filepath.Join(*out, "redis.json")
+		}
 		if err := b.load(); err != nil {
 			return err
+		}
+		if *redis {
+			return onRedis(&b, *only, *out, settings{rounds: *rounds, turn: *turn})
 		}
 		if !*report {
 			if err := measure(&b, *only, *who, settings{rounds: *rounds, turn: *turn}); err != nil {
