@@ -26,6 +26,9 @@ type checkCommand struct {
 	Purpose    string `help:"otp, transactional or marketing (${default})." enum:"otp,transactional,marketing" default:"otp"`
 	Endpoint   string `help:"The entry point that asks."`
 	Channel    string `help:"sms, voice, whatsapp, ... (${default})." default:"sms"`
+	Sender     string `help:"What the person will see as the writer."`
+	Template   string `help:"The message template that it is sent with." placeholder:"NAME"`
+	Language   string `help:"The language of the template, such as en_US."`
 	Cost       int64  `help:"Units to charge, such as message segments (${default})." default:"1" placeholder:"N"`
 	JSON       bool   `name:"json" help:"Print the answer as JSON."`
 }
@@ -62,8 +65,15 @@ func (c *checkCommand) request() *sendgatev1.CheckSendRequest {
 	purpose := sendgatev1.Purpose(sendgatev1.Purpose_value["PURPOSE_"+strings.ToUpper(c.Purpose)])
 	return &sendgatev1.CheckSendRequest{
 		Number: c.Number, ClientAddress: c.ClientIP, Account: c.Account, Subaccount: c.Subaccount, Endpoint: c.Endpoint,
-		Channel: c.Channel, Purpose: purpose, Cost: &c.Cost,
+		Channel: c.Channel, Purpose: purpose, Cost: &c.Cost, Sender: c.Sender, Template: c.template(),
 	}
+}
+
+func (c *checkCommand) template() *sendgatev1.MessageTemplate {
+	if c.Template == "" {
+		return nil
+	}
+	return &sendgatev1.MessageTemplate{Name: c.Template, Language: c.Language}
 }
 
 func printJSON(w io.Writer, answer proto.Message) error {

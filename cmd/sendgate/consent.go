@@ -8,25 +8,31 @@ import (
 	"time"
 
 	"github.com/sendgate/sendgate/consent"
+	"github.com/sendgate/sendgate/consent/template"
 )
 
 // agreements are the consent that a gate keeps, and the file it is in.
 type agreements struct {
 	*consent.Ledger
-	file *consent.File
+	templates *template.Book
+	file      *consent.File
 }
 
-// openConsent opens what the folder of a gate has, under the gate's secret.
-func openConsent(ctx context.Context, data string, secret []byte) (*agreements, error) {
+// openConsent opens what the folder of a gate has, under the gate's secret and those of before.
+func openConsent(ctx context.Context, data string, secret []byte, old ...[]byte) (*agreements, error) {
 	file, err := consent.OpenFile(filepath.Join(data, "consent"))
 	if err != nil {
 		return nil, err
 	}
-	ledger, err := consent.Open(ctx, consent.Options{Store: file, Secret: secret})
+	ledger, err := consent.Open(ctx, consent.Options{Store: file, Secret: secret, Old: old})
 	if err != nil {
 		return nil, errors.Join(err, file.Close())
 	}
-	return &agreements{ledger, file}, nil
+	templates, err := template.Open(ctx, file, template.Pacing{})
+	if err != nil {
+		return nil, errors.Join(err, file.Close())
+	}
+	return &agreements{ledger, templates, file}, nil
 }
 
 func (p *agreements) close() error { return p.file.Close() }

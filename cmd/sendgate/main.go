@@ -25,6 +25,8 @@ type cli struct {
 	Outcome  outcomeCommand  `cmd:"" help:"Tell a running sidecar what became of a send."`
 	List     listCommand     `cmd:"" help:"Change and show the lists of a running sidecar."`
 	Reset    resetCommand    `cmd:"" help:"Let the rules of a running sidecar forget a number, client or account."`
+	Consent  consentCommand  `cmd:"" help:"Tell and ask a running sidecar who may be written to."`
+	Privacy  privacyCommand  `cmd:"" help:"What a running sidecar keeps of people; forget somebody."`
 	Keys     keysCommand     `cmd:"" help:"Make and hash API keys."`
 	Replay   replayCommand   `cmd:"" help:"Judge a log of sends as the sidecar would have."`
 	Simulate simulateCommand `cmd:"" help:"Make labelled traffic, as a log or against a running sidecar."`

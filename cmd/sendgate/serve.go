@@ -41,6 +41,7 @@ type serveCommand struct {
 	storeFlags
 	rateLimitFlags
 	identityFlags
+	privacyFlags
 	alertFlags
 	auditFlags
 	telemetryFlags
@@ -71,7 +72,7 @@ func (c *serveCommand) Validate() error {
 	case c.Drain <= 0:
 		return fmt.Errorf("--drain %s: must be more than 0, such as 10s", c.Drain)
 	}
-	return errors.Join(c.identityFlags.validate(), c.alertFlags.validate(), c.auditFlags.validate(), c.telemetryFlags.validate())
+	return errors.Join(c.identityFlags.validate(), c.privacyFlags.validate(), c.alertFlags.validate(), c.auditFlags.validate(), c.telemetryFlags.validate())
 }
 
 // heapPercent lets the heap grow to so many per cent of what lives in it before a collection: what lives is small, the counters
@@ -120,12 +121,19 @@ func (c *serveCommand) Run(s *streams) error {
 	if err != nil {
 		return err
 	}
-	live, err := lists.Open(filepath.Join(c.Data, "lists"), secret)
+	old, err := c.privacyFlags.oldSecrets()
+	if err != nil {
+		return err
+	}
+	if err := c.privacyFlags.claim(ctx, c.Data, store); err != nil {
+		return err
+	}
+	live, err := lists.Open(filepath.Join(c.Data, "lists"), secret, old...)
 	if err != nil {
 		return err
 	}
 	defer live.Close()
-	known, err := openConsent(ctx, c.Data, secret)
+	known, err := openConsent(ctx, c.Data, secret, old...)
 	if err != nil {
 		return err
 	}
@@ -167,7 +175,7 @@ func (c *serveCommand) Run(s *streams) error {
 	}
 	defer sendRest()
 	board, tally := server.NewBoard(table), server.NewTally(table)
-	g, err := gate.New(ctx, common.join(gate.Options{Policy: p, Store: store, Lists: live, Consent: known.Ledger, Detect: seen.Engine, Prices: table, Replies: asked, Clock: clock.Now, Secret: secret, Observers: []gate.Observer{server.NewDenialLog(log), trail, tally, board}, Stage: tally.Stage, Stopwatch: server.Stopwatch()}))
+	g, err := gate.New(ctx, common.join(gate.Options{Policy: p, Store: store, Lists: live, Consent: known.Ledger, Templates: known.templates, Region: c.Region, Detect: seen.Engine, Prices: table, Replies: asked, Clock: clock.Now, Secret: secret, Observers: []gate.Observer{server.NewDenialLog(log), trail, tally, board}, Stage: tally.Stage, Stopwatch: server.Stopwatch()}))
 	if err != nil {
 		return err
 	}
@@ -194,7 +202,7 @@ func (c *serveCommand) Run(s *streams) error {
 		return errors.Join(err, closeAll(grpc, http))
 	}
 	srv, err := server.New(server.Options{
-		Identity: book, TLS: tls, OpenToAll: c.InsecureListen, Lists: live, Detect: seen.Engine, Audit: trail, Trail: trail, Tally: tally, Telemetry: telemetry, RateLimits: rateLimits,
+		Identity: book, TLS: tls, OpenToAll: c.InsecureListen, Lists: live, Detect: seen.Engine, Forgotten: seen.save, Audit: trail, Trail: trail, Tally: tally, Telemetry: telemetry, RateLimits: rateLimits,
 		Board: board, Console: c.consoleFlags.options(secret),
 		Gate: g, Store: store, Log: log, Version: buildVersion(), GRPC: grpc, HTTP: http, MaxInFlight: c.MaxInFlight, Drain: c.Drain,
 	})
@@ -211,6 +219,9 @@ func (c *serveCommand) Run(s *streams) error {
 	c.consoleFlags.announce(log, tls != nil, http)
 	if limits != nil {
 		log.Info("envoy rate limits", "source", c.EnvoyRatelimit, "domains", len(limits.Domains()), "limits", len(limits.Limits()), "windows", c.EnvoyRatelimitCompat)
+	}
+	if names := c.privacyFlags.refused(p); len(names) > 0 {
+		log.Warn("accounts of another region are refused here", "accounts", names, "region", c.Region)
 	}
 	for _, note := range live.Notes() {
 		log.Warn("lists", "note", note)
