@@ -180,7 +180,7 @@ func (c *serveCommand) Run(s *streams) error {
 		return err
 	}
 	defer g.Close()
-	common.start(g, live)
+	common.start(g, live, known.Ledger)
 	defer common.close()
 	stopAlerts, err := c.alertFlags.open(seen, clock.Now, log)
 	if err != nil {

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"sync"
 
+	"github.com/sendgate/sendgate/consent"
 	"github.com/sendgate/sendgate/gate"
 	"github.com/sendgate/sendgate/internal/lists"
 	"github.com/sendgate/sendgate/internal/replies"
@@ -20,6 +21,7 @@ type sharing struct {
 	evidence *shared.Evidence
 	members  *shared.Members
 	local    limiter.Store // for fail_mode local
+	outs     *shared.Consent
 	running  sync.WaitGroup
 	stop     context.CancelFunc
 }
@@ -51,6 +53,15 @@ func (s *sharing) replies() replies.Shared {
 	return s.store.Replies()
 }
 
+// consent is the store of a ledger that the others are told of.
+func (s *sharing) consent(file consent.Store) consent.Store {
+	if s == nil {
+		return file
+	}
+	s.outs = shared.NewConsent(s.store.Map("consent"), file, s.log)
+	return s.outs
+}
+
 // join completes the options of the gate.
 func (s *sharing) join(o gate.Options) gate.Options {
 	if s != nil {
@@ -61,17 +72,18 @@ func (s *sharing) join(o gate.Options) gate.Options {
 }
 
 // start exchanges until close.
-func (s *sharing) start(g *gate.Gate, live *lists.Store) {
+func (s *sharing) start(g *gate.Gate, live *lists.Store, known *consent.Ledger) {
 	if s == nil {
 		return
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	s.stop = stop
-	s.log.Info("shared with the other sidecars of the store: counters, outcomes, idempotency keys, lists, evidence of abuse")
+	s.log.Info("shared with the other sidecars of the store: counters, outcomes, idempotency keys, lists, opt-outs, evidence of abuse")
 	all := shared.NewLists(s.store.Map("lists"), live, s.log)
 	s.running.Go(func() { s.members.Run(ctx) })
 	s.running.Go(func() { s.evidence.Run(ctx, g) })
 	s.running.Go(func() { all.Run(ctx) })
+	s.running.Go(func() { s.outs.Run(ctx, known) })
 }
 
 func (s *sharing) close() {
