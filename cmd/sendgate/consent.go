@@ -18,13 +18,14 @@ type agreements struct {
 	file      *consent.File
 }
 
-// openConsent opens what the folder of a gate has, under the gate's secret and those of before.
-func openConsent(ctx context.Context, data string, secret []byte, old ...[]byte) (*agreements, error) {
+// openConsent opens what the folder of a gate has, under the gate's secret and those of before, by way of the store that
+// others are told through.
+func openConsent(ctx context.Context, data string, common *sharing, secret []byte, old ...[]byte) (*agreements, error) {
 	file, err := consent.OpenFile(filepath.Join(data, "consent"))
 	if err != nil {
 		return nil, err
 	}
-	ledger, err := consent.Open(ctx, consent.Options{Store: file, Secret: secret, Old: old})
+	ledger, err := consent.Open(ctx, consent.Options{Store: common.consent(file), Secret: secret, Old: old})
 	if err != nil {
 		return nil, errors.Join(err, file.Close())
 	}

@@ -133,7 +133,7 @@ func (c *serveCommand) Run(s *streams) error {
 		return err
 	}
 	defer live.Close()
-	known, err := openConsent(ctx, c.Data, secret, old...)
+	known, err := openConsent(ctx, c.Data, common, secret, old...)
 	if err != nil {
 		return err
 	}
