@@ -34,6 +34,7 @@ type serveCommand struct {
 	TableSize   size          `help:"Size of a new counter table, allocated in full (${default})." placeholder:"SIZE" default:"256MiB" env:"SENDGATE_TABLE_SIZE"`
 	RepliesSize size          `help:"Size of a new memory of idempotency keys, 512 bytes each for 10 minutes (${default})." placeholder:"SIZE" default:"64MiB" env:"SENDGATE_REPLIES_SIZE"`
 	DetectSize  size          `help:"Memory for what detection knows; another size starts from nothing (${default})." placeholder:"SIZE" default:"64MiB" env:"SENDGATE_DETECT_SIZE"`
+	ShadowSize  size          `help:"Size of the counters of rules in shadow mode, made with the first policy that has any (${default})." placeholder:"SIZE" default:"64MiB" env:"SENDGATE_SHADOW_SIZE"`
 	SecretFile  string        `help:"File of 32 secret bytes. Default: secret in the data directory, made at the first start." placeholder:"FILE" env:"SENDGATE_SECRET_FILE"`
 	MaxInFlight int64         `help:"Calls answered at a time; more are refused with RESOURCE_EXHAUSTED (${default})." placeholder:"N" default:"4096" env:"SENDGATE_MAX_IN_FLIGHT"`
 	Drain       time.Duration `help:"How long calls in flight may take to finish at the end (${default})." placeholder:"TIME" default:"10s" env:"SENDGATE_DRAIN"`
@@ -175,7 +176,16 @@ func (c *serveCommand) Run(s *streams) error {
 	}
 	defer sendRest()
 	board, tally := server.NewBoard(table), server.NewTally(table)
-	g, err := gate.New(ctx, common.join(gate.Options{Policy: p, Store: store, Lists: live, Consent: known.Ledger, Templates: known.templates, Region: c.Region, Detect: seen.Engine, Prices: table, Replies: asked, Clock: clock.Now, Secret: secret, Observers: []gate.Observer{server.NewDenialLog(log), trail, tally, board}, Stage: tally.Stage, Stopwatch: server.Stopwatch()}))
+	beside, err := c.openShadow(secret, log)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err := beside.close(); err != nil {
+			log.Error("what shadow would have done was not saved", "error", err)
+		}
+	}()
+	g, err := gate.New(ctx, beside.join(common.join(gate.Options{Policy: p, Store: store, Lists: live, Consent: known.Ledger, Templates: known.templates, Region: c.Region, Detect: seen.Engine, Prices: table, Replies: asked, Clock: clock.Now, Secret: secret, Observers: []gate.Observer{server.NewDenialLog(log), trail, tally, board}, Stage: tally.Stage, Stopwatch: server.Stopwatch()})))
 	if err != nil {
 		return err
 	}
