@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"net/netip"
+	"strings"
 	"time"
 
 	"github.com/sendgate/sendgate/detect"
@@ -37,7 +38,7 @@ type Explanation struct {
 
 // Step is one who may answer a send.
 type Step struct {
-	Name   string // test_numbers, block_list, consent, numbers, allow_list, client_address, detection or delays_and_limits
+	Name   string // test_numbers, block_list, consent, numbers, template, allow_list, client_address, detection or delays_and_limits
 	Result string // pass, decides, or skipped where an earlier one decided
 	Detail string // for people
 }
@@ -122,8 +123,8 @@ func (g *Gate) explain(ctx context.Context, r *rules, req *Request) (*Explanatio
 	}
 	e.Listed = g.listed(r, &e.Send, at)
 	e.detection(g, r, s)
-	e.steps(g, r, s)
-	return e, e.rules(ctx, g, r)
+	e.steps(g, r, s, req)
+	return e, e.rules(ctx, g, r, s)
 }
 
 // listed are the entries that match a send, of each list in each dimension the most specific.
@@ -162,7 +163,7 @@ func (e *Explanation) detection(g *Gate, r *rules, s *scratch) {
 }
 
 // steps asks each who may refuse a send, until one decides.
-func (e *Explanation) steps(g *Gate, r *rules, s *scratch) {
+func (e *Explanation) steps(g *Gate, r *rules, s *scratch, req *Request) {
 	send, v := &e.Send, &e.Verdict
 	l := g.look(r, send, e.Send.At)
 	decided := false
@@ -214,6 +215,15 @@ func (e *Explanation) steps(g *Gate, r *rules, s *scratch) {
 			return false, what + "; the allow list names it"
 		}
 		return r.judgeNumber(send, v), what
+	})
+	step("template", func(*Verdict) (bool, string) {
+		switch {
+		case strings.HasPrefix(v.Reason, "template:"):
+			return true, v.Reason
+		case req.Template.Name == "":
+			return false, "the send names none"
+		}
+		return false, "its platform sends it"
 	})
 	step("allow_list", func(v *Verdict) (bool, string) {
 		if l.judgeAllow(v) {
@@ -285,9 +295,12 @@ func entryText(e lists.Entry) string {
 }
 
 // rules asks every rule of the policy.
-func (e *Explanation) rules(ctx context.Context, g *Gate, r *rules) error {
+func (e *Explanation) rules(ctx context.Context, g *Gate, r *rules, scratch *scratch) error {
 	var apply, rest []RuleState
 	add := func(l *rule, kind string, why policy.Reason, cost int64) error {
+		if twin := scratch.shadowOf(l); twin != nil {
+			l = twin
+		}
 		s := RuleState{Reason: why, Name: l.name, Account: l.account, Kind: kind, Mode: policy.Enforce, By: l.by, OnLimit: l.onLimit, FailMode: l.failMode,
 			CountDenied: l.countDenied, Limit: l.n, Window: l.window}
 		if l.shadow {
@@ -338,7 +351,7 @@ func (s *RuleState) ask(ctx context.Context, g *Gate, r *rules, l *rule, e *Expl
 		c.Cost = 1
 		s.Why += "; it charges more than the whole limit, so it never fits"
 	}
-	u, err := g.store.Peek(ctx, e.Send.At, c)
+	u, err := r.in(g, l).Peek(ctx, e.Send.At, c)
 	if err != nil {
 		return unavailable(err)
 	}

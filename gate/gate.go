@@ -150,6 +150,7 @@ func (g *Gate) Close() {
 
 // scratch is what one check works with. It is reused, so that a check allocates nothing but its answer.
 type scratch struct {
+	rehearses bool // nothing is counted
 	event    Event
 	laps     laps
 	sender   string

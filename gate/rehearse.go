@@ -12,24 +12,35 @@ import (
 // rehearse judges a send as Check would at a reading of the clock, and changes nothing: by a gate of its own that runs the same code on
 // a store which only looks, and on a copy of what detection knows of this send. Observers are not told.
 func (g *Gate) rehearse(ctx context.Context, r *rules, req *Request, s *scratch, at time.Time) error {
-	twin := &Gate{store: looking{g.store}, lists: g.lists, consent: g.consent, clock: func() time.Time { return at }, ids: g.ids}
-	twin.rules.Store(r)
+	twin := &Gate{store: looking{g.store}, lists: g.lists, consent: g.consent, templates: g.templates, region: g.region,
+		clock: func() time.Time { return at }, ids: g.ids}
 	if g.local != nil {
 		twin.local = &Local{Store: looking{g.local.Store}, Instances: g.local.Instances}
 	}
+	look := *r
+	s.rehearses, s.readBy = true, &look
 	send := &s.event.Send
-	if err := r.canonical(req, send); err != nil {
+	if err := look.canonical(req, send); err != nil {
 		return err
 	}
-	s.readBy = r
+	about := detectSend(send, at)
 	if g.detect != nil {
-		about := detectSend(send, at)
 		twin.detect = g.detect.Rehearse(&about)
 		tag := accountTag(send.Account)
 		twin.heard.place(tag).Store(g.heard.place(tag).Load())
 	}
-	if err := twin.decideBy(ctx, r, req, s); err != nil {
+	if sh := &look.shadow; sh.store != nil {
+		sh.store = looking{sh.store}
+	}
+	if sh := &look.shadow; sh.engine != nil {
+		sh.engine = sh.engine.Rehearse(&about)
+	}
+	twin.rules.Store(&look)
+	if err := twin.decideBy(ctx, &look, req, s); err != nil {
 		return err
+	}
+	if s.event.Verdict.Kind == Allow {
+		g.returnTemplate(s.template) // it was counted as sent
 	}
 	s.event.Verdict.CheckID = ""
 	return nil

@@ -257,6 +257,9 @@ func (g *Gate) stoppedAlone(ctx context.Context, s *scratch, live *rule) bool {
 
 // rowOf is where a rule in shadow is counted.
 func (r *rules) rowOf(s *scratch, l *rule) *report.Row {
+	if s.rehearses {
+		return nil
+	}
 	if row, ok := l.rows[s.event.Send.Account]; ok {
 		return row
 	}

@@ -34,6 +34,7 @@ type admin struct {
 	audit   auditLog
 	// forgotten makes what detection has forgotten durable; nil where nothing is.
 	forgotten func() error
+	recent    *Recent // nil where there are none
 
 	changing sync.Mutex // one change at a time, so that what is counted and told is what was done
 }
@@ -127,7 +128,7 @@ func (a *admin) Status(context.Context, *sendgatev1.StatusRequest) (*sendgatev1.
 		Store: &sendgatev1.StoreStatus{Capacity: stats.Capacity, Occupied: stats.Occupied, Recycled: stats.Recycled,
 			FullOpen: stats.FullOpen, FullClosed: stats.FullClosed},
 		Checks: &sendgatev1.CheckCounts{Allowed: a.metrics.count(gate.Allow), Denied: a.metrics.count(gate.Deny),
-			Challenged: a.metrics.count(gate.Challenge), Failed: total(a.metrics.errors.vec)},
+			Challenged: a.metrics.count(gate.Challenge), Failed: total(a.metrics.errors.vec), Outcomes: a.outcomes()},
 	}
 	warn := func(holds bool, format string, args ...any) {
 		if holds {
@@ -144,4 +145,12 @@ func (a *admin) Status(context.Context, *sendgatev1.StatusRequest) (*sendgatev1.
 		warn(left < 7*24*time.Hour, "the TLS certificate ends in %s", left.Round(time.Hour))
 	}
 	return out, nil
+}
+
+// outcomes is how many were counted.
+func (a *admin) outcomes() (n int64) {
+	for o := gate.Sent; o <= gate.VerifiedOtherWay; o++ {
+		n += total(a.metrics.outcomes.with(o.String(), "counted"))
+	}
+	return n
 }

@@ -87,12 +87,16 @@ func toCheck(v *gate.Verdict) *sendgatev1.CheckSendResponse {
 		Replayed:      v.Replayed,
 		Signals:       toSignals(v),
 	}
-	for _, s := range v.Shadow {
-		out.Shadow = append(out.Shadow, &sendgatev1.ShadowResult{
-			Rule: s.Rule, Verdict: toVerdict(s.Kind), Reason: s.Reason, RetryAfter: toDuration(s.RetryAfter), Remaining: s.Remaining, Limit: s.Limit,
-		})
+	for i := range v.Shadow {
+		out.Shadow = append(out.Shadow, toShadow(&v.Shadow[i]))
 	}
 	return out
+}
+
+func toShadow(s *gate.ShadowResult) *sendgatev1.ShadowResult {
+	return &sendgatev1.ShadowResult{
+		Rule: s.Rule, Verdict: toVerdict(s.Kind), Reason: s.Reason, RetryAfter: toDuration(s.RetryAfter), Remaining: s.Remaining, Limit: s.Limit,
+	}
 }
 
 // toDuration leaves what is 0 unset.

@@ -49,6 +49,8 @@ type Options struct {
 	Forgotten func() error
 	// Detect is the gate's, to show to operators. Default none.
 	Detect *detect.Engine
+	// Recent keeps the latest decisions, for operators; it must observe the gate. Default: they are not told.
+	Recent *Recent
 	// Board is an observer of Gate, for operators who watch. Default none: then there is no console either.
 	Board *Board
 	// Console is about the page on the HTTP port.
@@ -104,7 +106,7 @@ func New(o Options) (*Server, error) {
 		s.service.tracing = o.Telemetry.tracing
 	}
 	operators := &admin{service: s.service, lists: o.Lists, store: o.Store, version: o.Version, ready: s.ready.Load, started: time.Now(),
-		audit: auditLog{out: o.Audit, log: o.Log}, forgotten: o.Forgotten}
+		audit: auditLog{out: o.Audit, log: o.Log}, forgotten: o.Forgotten, recent: o.Recent}
 	s.grpc = newGRPC(s.service, o.MaxInFlight, transportOf(o.GRPC, o.TLS))
 	sendgatev1.RegisterAdminServiceServer(s.grpc.server, operators)
 	sendgatev1.RegisterReportServiceServer(s.grpc.server, &reports{admin: operators})

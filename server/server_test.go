@@ -50,6 +50,7 @@ type running struct {
 }
 
 type setup struct {
+	observers   []gate.Observer
 	policy      string
 	clock       func() time.Time
 	network     string // "tcp" by default
@@ -81,7 +82,7 @@ func start(t *testing.T, s setup) *running {
 	if err != nil {
 		t.Fatal(err)
 	}
-	g, err := gate.New(t.Context(), gate.Options{Policy: p, Store: store, Lists: s.lists, Consent: s.consent, Templates: s.templates, Detect: s.detect, Clock: s.clock, Prices: s.prices, Report: report.New()})
+	g, err := gate.New(t.Context(), gate.Options{Policy: p, Store: store, Lists: s.lists, Consent: s.consent, Templates: s.templates, Detect: s.detect, Clock: s.clock, Prices: s.prices, Report: report.New(), Observers: s.observers})
 	if err != nil {
 		t.Fatal(err)
 	}

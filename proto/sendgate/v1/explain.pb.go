@@ -346,7 +346,7 @@ func (x *ExplainedSend) GetCurrency() string {
 // ExplainedStep is one who may answer a send, and what it says.
 type ExplainedStep struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// test_numbers, block_list, consent, numbers, allow_list, client_address, detection, delays_and_limits.
+	// test_numbers, block_list, consent, numbers, template, allow_list, client_address, detection, delays_and_limits.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// pass, decides, or skipped where an earlier one decided.
 	Result string `protobuf:"bytes,2,opt,name=result,proto3" json:"result,omitempty"`
