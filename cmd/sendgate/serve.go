@@ -175,7 +175,7 @@ func (c *serveCommand) Run(s *streams) error {
 		return err
 	}
 	defer sendRest()
-	board, tally := server.NewBoard(table), server.NewTally(table)
+	board, tally, recent := server.NewBoard(table), server.NewTally(table), server.NewRecent()
 	beside, err := c.openShadow(secret, log)
 	if err != nil {
 		return err
@@ -185,7 +185,7 @@ func (c *serveCommand) Run(s *streams) error {
 			log.Error("what shadow would have done was not saved", "error", err)
 		}
 	}()
-	g, err := gate.New(ctx, beside.join(common.join(gate.Options{Policy: p, Store: store, Lists: live, Consent: known.Ledger, Templates: known.templates, Region: c.Region, Detect: seen.Engine, Prices: table, Replies: asked, Clock: clock.Now, Secret: secret, Observers: []gate.Observer{server.NewDenialLog(log), trail, tally, board}, Stage: tally.Stage, Stopwatch: server.Stopwatch()})))
+	g, err := gate.New(ctx, beside.join(common.join(gate.Options{Policy: p, Store: store, Lists: live, Consent: known.Ledger, Templates: known.templates, Region: c.Region, Detect: seen.Engine, Prices: table, Replies: asked, Clock: clock.Now, Secret: secret, Observers: []gate.Observer{server.NewDenialLog(log), trail, tally, board, recent}, Stage: tally.Stage, Stopwatch: server.Stopwatch()})))
 	if err != nil {
 		return err
 	}
@@ -213,7 +213,7 @@ func (c *serveCommand) Run(s *streams) error {
 	}
 	srv, err := server.New(server.Options{
 		Identity: book, TLS: tls, OpenToAll: c.InsecureListen, Lists: live, Detect: seen.Engine, Forgotten: seen.save, Audit: trail, Trail: trail, Tally: tally, Telemetry: telemetry, RateLimits: rateLimits,
-		Board: board, Console: c.consoleFlags.options(secret),
+		Recent: recent, Board: board, Console: c.consoleFlags.options(secret),
 		Gate: g, Store: store, Log: log, Version: buildVersion(), GRPC: grpc, HTTP: http, MaxInFlight: c.MaxInFlight, Drain: c.Drain,
 	})
 	if err != nil {
