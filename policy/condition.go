@@ -2,6 +2,8 @@ package policy
 
 import (
 	"iter"
+	"maps"
+	"slices"
 	"sync/atomic"
 
 	"cel.dev/cel-go/cel"
@@ -112,3 +114,6 @@ func (p *Policy) conditions() iter.Seq2[string, *Condition] {
 		}
 	}
 }
+
+// ConditionVariables are the names that conditions may ask for, sorted.
+func ConditionVariables() []string { return slices.Sorted(maps.Keys(sendVariables())) }

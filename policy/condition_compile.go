@@ -39,13 +39,13 @@ type expression struct {
 }
 
 // compile reads an expression in an environment. It finds everything that is wrong, or nothing.
-func compile(env *cel.Env, text string, vars map[string]*cel.Type, want []*cel.Type, lengths sizes) (*expression, []finding) {
+func compile(env *cel.Env, text string, vars map[string]*cel.Type, want []*cel.Type, lengths cost.Estimator) (*expression, []finding) {
 	if len(text) > maxExpression {
 		return nil, []finding{{0, fmt.Sprintf("it is longer than %d bytes: write a shorter one, or several rules", maxExpression)}}
 	}
 	checked, issues := env.Compile(text)
 	if issues.Err() != nil {
-		return nil, findings(text, issues.Errors(), slices.Sorted(maps.Keys(vars)))
+		return nil, findings(text, issues.Errors(), knownWords(vars))
 	}
 	if out := checked.OutputType(); !slices.ContainsFunc(want, func(t *cel.Type) bool { return t.IsEquivalentType(out) }) {
 		return nil, []finding{{0, fmt.Sprintf("this is a %s and not a %s%s", typeName(out), typeName(want[0]), comparing(out, want[0]))}}
@@ -69,6 +69,15 @@ func compile(env *cel.Env, text string, vars map[string]*cel.Type, want []*cel.T
 	}
 	slices.Sort(x.about)
 	return x, nil
+}
+
+// knownWords are what a misspelt word may be: a variable, or a function of one.
+func knownWords(vars map[string]*cel.Type) []string {
+	words := slices.Sorted(maps.Keys(vars))
+	if _, request := vars[varRequest]; request {
+		return append(append(words, slices.Sorted(maps.Keys(requestParts()))...), fnHas)
+	}
+	return append(words, fnHasPrefix, fnInRange, fnWithin, "getHours", "getDayOfWeek", "getMinutes", "startsWith", "endsWith", "contains", "matches")
 }
 
 // steps is a cost for people.

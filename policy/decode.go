@@ -41,12 +41,12 @@ type decoder struct {
 	at map[string]*yaml.Node
 	// src is the file, for places within a value.
 	src []byte
-	// sendEnv is what conditions are compiled in.
-	sendEnv *lazyEnv
+	// sendEnv is what conditions are compiled in, requestEnv the expressions of profiles.
+	sendEnv, requestEnv *lazyEnv
 }
 
 func newDecoder(file string) *decoder {
-	return &decoder{file: file, at: make(map[string]*yaml.Node), sendEnv: new(lazyEnv)}
+	return &decoder{file: file, at: make(map[string]*yaml.Node), sendEnv: new(lazyEnv), requestEnv: new(lazyEnv)}
 }
 
 // bad notes a problem.

@@ -52,15 +52,15 @@ func nameOf(what string) func(string) error {
 func profileFields(p *Profile) []field {
 	return append([]field{
 		{"match", someOf(&p.Match, template), "", "The method and path of its requests, such as POST /v1/accounts/{account}/messages; ANY for every method. Used where the proxy does not name the profile (Envoy: context_extensions.profile)."},
-		{"number", selector(&p.Number), required, "Where the number is. With [*] behind a list, such as body.json.messages[*].to, each is a send; the request passes if all do, and else none is charged."},
-		{"client_address", selector(&p.ClientAddress), "", "Where the end user's address is in a request that somebody else makes for him. It is then the only place."},
-		{"account", selector(&p.Account), "", "Where the account is."},
-		{"subaccount", selector(&p.Subaccount), "", "Where the subaccount is."},
-		{"endpoint", selector(&p.Endpoint), "", "Where the endpoint is. Left out: the profile's name."},
-		{"channel", selector(&p.Channel), "", "Where the channel is. Left out: sms."},
-		{"purpose", selector(&p.Purpose), "", "Where the purpose is, such as value.otp. Left out: otp."},
-		{"idempotency_key", selector(&p.IdempotencyKey), "", "What is the same when the proxy asks again about the same request. Name nothing that a client can choose: who repeats it is not charged again."},
-		{"challenge_passed", selector(&p.ChallengePassed), "", "What is true when the user passed a challenge. Name nothing that a client can set."},
+		{"number", selectorOrCEL(&p.Number), required, "Where the number is. With [*] behind a list, such as body.json.messages[*].to, each is a send; the request passes if all do, and else none is charged."},
+		{"client_address", selectorOrCEL(&p.ClientAddress), "", "Where the end user's address is in a request that somebody else makes for him. It is then the only place."},
+		{"account", selectorOrCEL(&p.Account), "", "Where the account is."},
+		{"subaccount", selectorOrCEL(&p.Subaccount), "", "Where the subaccount is."},
+		{"endpoint", selectorOrCEL(&p.Endpoint), "", "Where the endpoint is. Left out: the profile's name."},
+		{"channel", selectorOrCEL(&p.Channel), "", "Where the channel is. Left out: sms."},
+		{"purpose", selectorOrCEL(&p.Purpose), "", "Where the purpose is, such as value.otp. Left out: otp."},
+		{"idempotency_key", selectorOrCEL(&p.IdempotencyKey), "", "What is the same when the proxy asks again about the same request. Name nothing that a client can choose: who repeats it is not charged again."},
+		{"challenge_passed", selectorOrCEL(&p.ChallengePassed), "", "What is true when the user passed a challenge. Name nothing that a client can set."},
 		{"max_sends", integer(&p.MaxSends, 1, 1000), "100", "How many numbers one request may have."},
 	}, onFields(p)...)
 }

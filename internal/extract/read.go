@@ -72,6 +72,9 @@ type Item struct {
 
 // All finds every value that must be there and must be text. It returns at least one item, or a fault.
 func (r *Reading) All(s Selector) ([]Item, Fault) {
+	if s.source == computed {
+		return r.compute(s)
+	}
 	if s.source != bodyJSON {
 		text, fault := r.One(s, nil)
 		return []Item{{Text: text}}, fault
@@ -102,6 +105,8 @@ func (r *Reading) One(s Selector, at []int) (string, Fault) {
 	switch s.source {
 	case fixed:
 		return s.name, ""
+	case computed:
+		return r.computeOne(s, at)
 	case header:
 		return single(lines(r.Header, s.name))
 	case grpcMetadata:
@@ -143,6 +148,51 @@ func (r *Reading) One(s Selector, at []int) (string, Fault) {
 		return plain(found)
 	}
 	return "", Missing
+}
+
+// JSON is the whole body, read as JSON: of map[string]any, []any, string, json.Number, bool and nil. It must not be changed.
+func (r *Reading) JSON() (any, Fault) {
+	if fault := r.body(bodyJSON); fault != "" {
+		return nil, fault
+	}
+	return r.tree, ""
+}
+
+// compute is All for a computed selector.
+func (r *Reading) compute(s Selector) ([]Item, Fault) {
+	values, many, fault := s.find(r)
+	if fault != "" {
+		return nil, fault
+	}
+	var items []Item
+	for i, text := range values {
+		if text == "" {
+			return nil, Missing
+		}
+		item := Item{Text: text}
+		if many {
+			item.At = []int{i}
+		}
+		items = append(items, item)
+	}
+	if len(items) == 0 {
+		return nil, Missing
+	}
+	return items, ""
+}
+
+// computeOne is One for a computed selector: of several values, that of the number at the same place in one list.
+func (r *Reading) computeOne(s Selector, at []int) (string, Fault) {
+	items, fault := r.compute(s)
+	switch {
+	case fault != "":
+		return "", fault
+	case items[0].At == nil:
+		return items[0].Text, ""
+	case len(at) != 1 || at[0] >= len(items):
+		return "", Unreadable
+	}
+	return items[at[0]].Text, ""
 }
 
 // body reads the body once, as one thing.

@@ -12,6 +12,15 @@ type Selector struct {
 	source source
 	name   string   // of a header, parameter, variable or fixed value; for metadata the whole path
 	steps  []string // of body.json: names, and "*" for every element of a list
+	find   Finder   // of computed
+}
+
+// Finder computes the values of a selector: one, or, with many, one for each number that is found in the same order.
+type Finder func(*Reading) (values []string, many bool, fault Fault)
+
+// Computed is a selector whose value no place holds: what find makes of a request. The text is for people.
+func Computed(text string, find Finder) Selector {
+	return Selector{text: text, source: computed, find: find}
 }
 
 type source uint8
@@ -29,6 +38,7 @@ const (
 	contextExtension
 	grpcMetadata
 	peer
+	computed
 )
 
 // sources in the order of their description. None is the beginning of another.
@@ -115,8 +125,10 @@ func (s Selector) Beside(other Selector) bool {
 			last = i
 		}
 	}
-	return last < len(s.steps) && slices.Equal(other.steps[:last+1], s.steps[:last+1])
+	return last < 0 || last < len(s.steps) && slices.Equal(other.steps[:last+1], s.steps[:last+1])
 }
 
 // NeedsBody says that it reads the body.
-func (s Selector) NeedsBody() bool { return s.source == bodyJSON || s.source == bodyForm }
+func (s Selector) NeedsBody() bool {
+	return s.source == bodyJSON || s.source == bodyForm || s.source == computed
+}
