@@ -1,0 +1,261 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/HdrHistogram/hdrhistogram-go"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/sendgate/sendgate/bench"
+	sendgatev1 "github.com/sendgate/sendgate/proto/sendgate/v1"
+)
+
+// load asks one sidecar.
+type load struct {
+	sidecar *sidecar
+	rate    float64
+	traffic bench.Traffic
+	conns   [4]atomic.Pointer[grpc.ClientConn]
+
+	checks, allowed, failed, outcomes, attacks, clients atomic.Int64
+	mu                                                  sync.Mutex
+	took                                                *hdrhistogram.Histogram // microseconds, guarded by mu
+	firstError                                          error                   // guarded by mu
+}
+
+func newLoad(s *sidecar, rate float64) *load {
+	l := &load{sidecar: s, rate: rate, traffic: bench.Traffic{Numbers: 300_000, Clients: 60_000, Accounts: 16}, took: hdrhistogram.New(1, 60_000_000, 3)}
+	for i := range l.conns {
+		l.reconnect(i)
+	}
+	return l
+}
+
+// run asks at the rate, each check from its own goroutine at the time it is due.
+func (l *load) run(ctx context.Context) {
+	for i := range l.conns {
+		l.reconnect(i)
+	}
+	var all sync.WaitGroup
+	begin, n := time.Now(), int64(0)
+	for tick := time.NewTicker(time.Millisecond); ctx.Err() == nil; <-tick.C {
+		for due := int64(time.Since(begin).Seconds() * l.rate); n < due; n++ {
+			i := uint64(n)
+			all.Go(func() { l.one(i) })
+		}
+	}
+	all.Wait()
+	for i := range l.conns {
+		l.conns[i].Load().Close()
+	}
+}
+
+// one asks, and tells an outcome of three in ten that were allowed.
+func (l *load) one(n uint64) {
+	client := sendgatev1.NewSendGateServiceClient(l.conns[n%uint64(len(l.conns))].Load())
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	begin := time.Now()
+	// A client that leaves takes its calls with it; they are asked again by another.
+	v, err := client.CheckSend(ctx, l.traffic.Request(rand.Uint64()))
+	for range 5 {
+		if status.Code(err) != codes.Canceled {
+			break
+		}
+		client = sendgatev1.NewSendGateServiceClient(l.conns[rand.IntN(len(l.conns))].Load())
+		v, err = client.CheckSend(ctx, l.traffic.Request(rand.Uint64()))
+	}
+	l.answered(time.Since(begin), v, err)
+	if err == nil && v.Verdict == sendgatev1.Verdict_VERDICT_ALLOW && n%10 < 3 {
+		outcome := sendgatev1.Outcome_OUTCOME_VERIFIED
+		if n%10 == 2 {
+			outcome = sendgatev1.Outcome_OUTCOME_FAILED
+		}
+		if _, err := client.ReportOutcome(ctx, &sendgatev1.ReportOutcomeRequest{CheckId: v.CheckId, Outcome: outcome}); err == nil {
+			l.outcomes.Add(1)
+		}
+	}
+}
+
+func (l *load) answered(took time.Duration, v *sendgatev1.CheckSendResponse, err error) {
+	l.checks.Add(1)
+	if err == nil && v.Verdict == sendgatev1.Verdict_VERDICT_ALLOW {
+		l.allowed.Add(1)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.took.RecordValue(min(max(1, took.Microseconds()), 60_000_000)) //nolint:errcheck // within bounds
+	if err != nil {
+		l.failed.Add(1)
+		if l.firstError == nil {
+			l.firstError = err
+		}
+	}
+}
+
+// attack pumps a range of numbers from a few clients, 500 at a time.
+func (l *load) attack(ctx context.Context) {
+	for tick := time.NewTicker(10 * time.Second); ; {
+		select {
+		case <-ctx.Done():
+			tick.Stop()
+			return
+		case <-tick.C:
+		}
+		client := sendgatev1.NewSendGateServiceClient(l.conns[0].Load())
+		block := rand.IntN(100)
+		for i := range 500 {
+			_, err := client.CheckSend(ctx, &sendgatev1.CheckSendRequest{Number: fmt.Sprintf("+99890%03d%04d", block, i), ClientAddress: fmt.Sprintf("203.0.113.%d", i%5+1)})
+			if err == nil {
+				l.attacks.Add(1)
+			}
+		}
+	}
+}
+
+// churn has a client leave and another come, ten times a second.
+func (l *load) churn(ctx context.Context) {
+	for tick := time.NewTicker(100 * time.Millisecond); ; {
+		select {
+		case <-ctx.Done():
+			tick.Stop()
+			return
+		case <-tick.C:
+			l.reconnect(rand.IntN(len(l.conns)))
+		}
+	}
+}
+
+func (l *load) reconnect(i int) {
+	conn, err := l.sidecar.dial()
+	if err != nil {
+		panic(err) // the address is ours
+	}
+	conn.Connect()
+	l.clients.Add(1)
+	if old := l.conns[i].Swap(conn); old != nil {
+		time.AfterFunc(5*time.Second, func() { old.Close() }) // when its calls are done
+	}
+}
+
+func (l *load) told() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return fmt.Sprintf("%d checks (%d allowed), %d errors, %d outcomes, %d attacking, %d clients; p50 %.2f ms, p99 %.2f ms", l.checks.Load(), l.allowed.Load(), l.failed.Load(),
+		l.outcomes.Load(), l.attacks.Load(), l.clients.Load(), float64(l.took.ValueAtQuantile(50))/1e3, float64(l.took.ValueAtQuantile(99))/1e3)
+}
+
+func (l *load) problem(name string) error {
+	if n := l.failed.Load(); n > 0 {
+		return fmt.Errorf("%s: %d of %d checks were not answered, the first: %w", name, n, l.checks.Load(), l.firstError)
+	}
+	if l.allowed.Load() == 0 {
+		return fmt.Errorf("%s: nothing was allowed", name)
+	}
+	return nil
+}
+
+// overload asks a sidecar on one processor for five times what it answers.
+func overload(ctx context.Context, program, dir string) error {
+	s, err := start(program, dir, []string{"GOMAXPROCS=1"})
+	if err != nil {
+		return err
+	}
+	defer s.stop()
+	capacity := closed(s, 64, 3*time.Second)
+	l := newLoad(s, 5*capacity)
+	const seconds, most = 8, 100_000
+	var all sync.WaitGroup
+	var shed, late, answered, sent, open atomic.Int64
+	took := hdrhistogram.New(1, 60_000_000, 3)
+	begin, n := time.Now(), int64(0)
+	for time.Since(begin) < seconds*time.Second && ctx.Err() == nil {
+		for due := int64(time.Since(begin).Seconds() * l.rate); n < due; n++ {
+			if open.Load() >= most { // this program's own limit
+				continue
+			}
+			i := uint64(n)
+			open.Add(1)
+			sent.Add(1)
+			all.Go(func() {
+				defer open.Add(-1)
+				ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+				defer cancel()
+				asked := time.Now()
+				_, err := sendgatev1.NewSendGateServiceClient(l.conns[i%4].Load()).CheckSend(ctx, l.traffic.Request(i))
+				switch status.Code(err) {
+				case codes.OK:
+					answered.Add(1)
+					l.mu.Lock()
+					took.RecordValue(min(time.Since(asked).Microseconds()+1, 60_000_000)) //nolint:errcheck // within bounds
+					l.mu.Unlock()
+				case codes.ResourceExhausted:
+					shed.Add(1)
+				default:
+					late.Add(1)
+				}
+			})
+		}
+		time.Sleep(time.Millisecond)
+	}
+	sending := time.Since(begin)
+	all.Wait()
+	// The load is over: is the next one answered at once?
+	client := sendgatev1.NewSendGateServiceClient(l.conns[0].Load())
+	over := time.Now()
+	for {
+		asked := time.Now()
+		if _, err := client.CheckSend(ctx, l.traffic.Request(rand.Uint64())); err == nil && time.Since(asked) < 50*time.Millisecond {
+			break
+		}
+		if time.Since(over) > 10*time.Second {
+			return errors.New("overload: it does not recover")
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	recovered := time.Since(over)
+	after := closed(s, 64, 2*time.Second)
+	p99 := time.Duration(took.ValueAtQuantile(99)) * time.Microsecond
+	fmt.Printf("overload: one processor answers %.0f/s; asked for %.0f/s (%.1f times) for %v: %.0f/s answered (p50 %v, p99 %v), %d refused, %d neither; answers again after %v, then %.0f/s\n",
+		capacity, float64(sent.Load())/sending.Seconds(), float64(sent.Load())/sending.Seconds()/capacity, sending.Round(time.Second), float64(answered.Load())/sending.Seconds(),
+		(time.Duration(took.ValueAtQuantile(50)) * time.Microsecond).Round(time.Millisecond), p99.Round(time.Millisecond), shed.Load(), late.Load(), recovered.Round(time.Millisecond), after)
+	var problems []error
+	if p99 > 2*time.Second {
+		problems = append(problems, fmt.Errorf("overload: p99 of the answered is %v", p99))
+	}
+	if late.Load() > 0 {
+		problems = append(problems, fmt.Errorf("overload: %d were neither answered nor refused", late.Load()))
+	}
+	if recovered > time.Second || after < capacity/2 {
+		problems = append(problems, fmt.Errorf("overload: recovery took %v, to %.0f/s of %.0f/s", recovered, after, capacity))
+	}
+	return errors.Join(problems...)
+}
+
+// closed is how many checks a second callers get who ask as fast as they are answered.
+func closed(s *sidecar, callers int, d time.Duration) float64 {
+	l := newLoad(s, 0)
+	client := sendgatev1.NewSendGateServiceClient(l.conns[0].Load())
+	var n atomic.Int64
+	var all sync.WaitGroup
+	begin := time.Now()
+	for range callers {
+		all.Go(func() {
+			for time.Since(begin) < d {
+				if _, err := client.CheckSend(context.Background(), l.traffic.Request(rand.Uint64())); err == nil {
+					n.Add(1)
+				}
+			}
+		})
+	}
+	all.Wait()
+	return float64(n.Load()) / time.Since(begin).Seconds()
+}

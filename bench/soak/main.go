@@ -1,0 +1,115 @@
+// Command soak runs sidecars under everything at once for as long as told, and looks whether anything grows:
+//
+//	make soak SOAK=30m                   or go run ./bench/soak -for 5m
+//
+// One sidecar with its counters in a file is asked 3000 times a second, told outcomes, attacked every ten seconds, given another
+// policy every five, and its clients come and go. Another one with its counters on Redis is asked 200 times a second while Redis is
+// killed and started anew at each quarter. At the end a third one, on one processor, is asked five times as often as it can answer.
+//
+// It fails if live heap, memory, goroutines or descriptors grow from the second to the last quarter, if a check was not answered
+// (on Redis: within the outage's fail mode), if those answered under overload waited too long, or if it does not recover at once.
+// Everything stays on this machine.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"time"
+)
+
+func main() {
+	run := flag.Duration("for", 30*time.Minute, "how long, without the overload at the end")
+	rate := flag.Float64("rate", 3000, "checks a second")
+	program := flag.String("sendgate", "bin/sendgate", "the binary")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := soak(ctx, *program, *run, *rate); err != nil {
+		fmt.Fprintln(os.Stderr, "soak:", err)
+		os.Exit(1)
+	}
+}
+
+func soak(ctx context.Context, program string, run time.Duration, rate float64) error {
+	if run < 20*time.Second {
+		return fmt.Errorf("-for %v: write 20s or more, for there are four quarters to compare", run)
+	}
+	dir, err := os.MkdirTemp("", "soak")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+
+	policies := &policies{path: filepath.Join(dir, "policy.yaml")}
+	if err := policies.write(); err != nil {
+		return err
+	}
+	file, err := start(program, filepath.Join(dir, "file"), nil, "--policy", policies.path)
+	if err != nil {
+		return err
+	}
+	defer file.stop()
+	sidecars := []*sidecar{file}
+	shared, redis, err := startShared(program, dir)
+	switch {
+	case errors.Is(err, exec.ErrNotFound):
+		fmt.Println("there is no redis-server: that part is left out")
+	case err != nil:
+		return err
+	default:
+		defer redis.stop()
+		defer shared.stop()
+		sidecars = append(sidecars, shared)
+	}
+
+	limited, cancel := context.WithTimeout(ctx, run)
+	defer cancel()
+	var all sync.WaitGroup
+	sends := newLoad(file, rate)
+	all.Go(func() { sends.run(limited) })
+	all.Go(func() { sends.attack(limited) })
+	all.Go(func() { sends.churn(limited) })
+	all.Go(func() { policies.change(limited, file) })
+	var onRedis *load
+	if shared != nil {
+		onRedis = newLoad(shared, 200)
+		all.Go(func() { onRedis.run(limited) })
+		all.Go(func() { redis.restart(limited, run) })
+	}
+	watched := make([]*history, len(sidecars))
+	for i, s := range sidecars {
+		watched[i] = &history{}
+		all.Go(func() { watched[i].keep(limited, s, max(run/200, 500*time.Millisecond)) })
+	}
+	begin := time.Now()
+	tick := time.NewTicker(max(run/10, 10*time.Second))
+	defer tick.Stop()
+	for limited.Err() == nil {
+		select {
+		case <-limited.Done():
+		case <-tick.C:
+			fmt.Printf("%8v of %v  %s  %s\n", time.Since(begin).Round(time.Second), run, sends.told(), watched[0].newest())
+		}
+	}
+	all.Wait()
+	if ctx.Err() != nil {
+		return errors.New("stopped early")
+	}
+
+	fmt.Printf("\nfile   %s, %d policies\n", sends.told(), policies.changed)
+	problems := []error{sends.problem("file"), watched[0].growth("file")}
+	if shared != nil {
+		fmt.Printf("redis  %s, %d restarts\n", onRedis.told(), redis.restarts)
+		problems = append(problems, onRedis.problem("redis"), watched[1].growth("redis"))
+	}
+	problems = append(problems, overload(ctx, program, filepath.Join(dir, "overload")))
+	return errors.Join(problems...)
+}
