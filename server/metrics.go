@@ -9,9 +9,11 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	dto "github.com/prometheus/client_model/go"
+	"google.golang.org/grpc/codes"
 
 	"github.com/sendgate/sendgate/gate"
 	"github.com/sendgate/sendgate/limiter"
+	"github.com/sendgate/sendgate/policy"
 )
 
 // metrics are what /metrics tells. No label takes a value that comes from a caller: rules and reasons are words of the
@@ -31,6 +33,8 @@ type metrics struct {
 	verify     *resolved // verdict, reason
 	shed       prometheus.Counter
 	panics     prometheus.Counter
+	known      func() *policy.Policy         // in force
+	begun      atomic.Pointer[policy.Policy] // for which begin was done
 
 	grpc, stream, batch, http, extAuthz, forwardAuth, rls *surface
 }
@@ -87,14 +91,38 @@ func (m *metrics) more(o *Options) {
 	if o.Tally != nil {
 		o.Tally.register(m.registry, o.Gate.Policy)
 	}
+	m.known = o.Gate.Policy
+	m.begin()
 	h := &condition{trail: o.Trail}
 	h.store, _ = o.Store.(faulty)
 	m.registry.MustRegister(h)
 }
 
+// begin makes the series that alerts watch, at 0: of a counter that appears with its first event, that event is no increase. It is done
+// again for each policy.
+func (m *metrics) begin() {
+	p := m.known()
+	if m.begun.Swap(p) == p {
+		return
+	}
+	for i := range p.Limits {
+		m.skipped.with(p.Limits[i].Name, "")
+	}
+	for i := range p.Spend {
+		m.skipped.with(p.Spend[i].Name, "")
+	}
+	for _, code := range []codes.Code{codes.Internal, codes.Unavailable, codes.DeadlineExceeded, codes.Unknown} {
+		m.errors.with(code.String(), "")
+	}
+}
+
 // handler is GET /metrics. A server that accepts OpenMetrics or protobuf, which native histograms need, gets that.
 func (m *metrics) handler() http.Handler {
-	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{MaxRequestsInFlight: 4, EnableOpenMetrics: true})
+	all := promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{MaxRequestsInFlight: 4, EnableOpenMetrics: true})
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		m.begin()
+		all.ServeHTTP(w, r)
+	})
 }
 
 func (m *metrics) answered(v *gate.Verdict) {

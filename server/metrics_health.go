@@ -24,17 +24,18 @@ func (h *condition) Collect(ch chan<- prometheus.Metric) {
 		ch <- prometheus.MustNewConstMetric(prometheus.NewDesc("sendgate_"+name, help, []string{label}, nil), kind, value, of)
 	}
 	const gauge, counter = prometheus.GaugeValue, prometheus.CounterValue
+	var f redisstore.Faults // a file has none
 	if h.store != nil {
-		f := h.store.Faults()
-		for fault, n := range map[string]int64{
-			"failed": f.Failed, "retried": f.Retried, "refused": f.Refused, "opened": f.Opened, "given_up": f.GivenUp, "stuck": f.Stuck,
-			"undone": f.Undone, "unsettled": f.Unsettled,
-		} {
-			tell(counter, "store_faults_total", "What went wrong between here and the store's server: commands that failed, were retried, or refused while it was away; times that it went away (opened); checks taken back (given_up), not taken back in time (stuck), taken in part and given back (undone), denied for that (unsettled).",
-				"fault", fault, float64(n))
-		}
-		ch <- prometheus.MustNewConstMetric(prometheus.NewDesc("sendgate_store_near_denials_total", "Denials answered without asking the store's server.", nil, nil), counter, float64(f.Near))
+		f = h.store.Faults()
 	}
+	for fault, n := range map[string]int64{
+		"failed": f.Failed, "retried": f.Retried, "refused": f.Refused, "opened": f.Opened, "given_up": f.GivenUp, "stuck": f.Stuck,
+		"undone": f.Undone, "unsettled": f.Unsettled,
+	} {
+		tell(counter, "store_faults_total", "What went wrong between here and the store's server: commands that failed, were retried, or refused while it was away; times that it went away (opened); checks taken back (given_up), not taken back in time (stuck), taken in part and given back (undone), denied for that (unsettled).",
+			"fault", fault, float64(n))
+	}
+	ch <- prometheus.MustNewConstMetric(prometheus.NewDesc("sendgate_store_near_denials_total", "Denials answered without asking the store's server.", nil, nil), counter, float64(f.Near))
 	if h.trail == nil {
 		return
 	}

@@ -62,6 +62,11 @@ func NewTally(table *prices.Table) *Tally {
 	for s := range gate.Stages {
 		t.stages[s] = t.stage.WithLabelValues(s.String())
 	}
+	if table != nil {
+		for _, decision := range []string{"let_through", "stopped", "given_back"} {
+			t.byDecision[decision] = t.money.WithLabelValues(table.Currency(), decision)
+		}
+	}
 	return t
 }
 
@@ -77,6 +82,10 @@ func Stopwatch() func() time.Duration {
 // register puts the metrics into a registry, and learns which accounts there are.
 func (t *Tally) register(r prometheus.Registerer, policyInForce func() *policy.Policy) {
 	t.policy.Store(&policyInForce)
+	p := policyInForce()
+	for i := range p.Spend {
+		t.warnings.WithLabelValues(p.Spend[i].Name) // at 0, as metrics.begin has it
+	}
 	r.MustRegister(t.rules, t.accounts, t.money, t.warnings, t.lag, t.stage)
 }
 
@@ -122,12 +131,7 @@ func (t *Tally) spend(decision string, e *gate.Event) {
 	if err != nil {
 		return // more than can be counted, and so never sent
 	}
-	c, ok := t.byDecision[decision]
-	if !ok {
-		c = t.money.WithLabelValues(t.prices.Currency(), decision)
-		t.byDecision[decision] = c
-	}
-	c.Add(float64(micros) / 1e6)
+	t.byDecision[decision].Add(float64(micros) / 1e6)
 }
 
 // account is the label of an account: only what the policy names is one, so that nobody can make series by naming accounts.

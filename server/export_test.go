@@ -1,0 +1,4 @@
+package server
+
+// RegisterTally is what New does with Options.Tally.
+var RegisterTally = (*Tally).register
