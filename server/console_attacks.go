@@ -21,6 +21,27 @@ type attackKey struct {
 
 func attackOf(s *detect.Signal) attackKey { return attackKey{s.Kind, s.Subject.Country, s.Shadow} }
 
+// toll is what an attack met, counted once for each send, whatever blocks cover it. In shadow: what it would have met.
+type toll struct{ stopped, saved int64 }
+
+// tollsKept bounds the attacks that are counted. Those that are over make room every time the board is told.
+const tollsKept = 512
+
+// toll counts a send that detection decided, to the attack that the signal is of. b is locked.
+func (b *Board) toll(s *detect.Signal, price int64) {
+	k := attackOf(s)
+	t := b.tolls[k]
+	if t == nil {
+		if len(b.tolls) >= tollsKept {
+			return
+		}
+		t = new(toll)
+		b.tolls[k] = t
+	}
+	t.stopped++
+	t.saved += price
+}
+
 const (
 	attacksShown  = 12
 	evidenceShown = 8
@@ -38,9 +59,9 @@ func (b *Board) attacks(blocks []detect.Block) *sendgatev1.BoardAttacks {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	for k := range b.saved { // what it would have cost is counted from when it began
-		if groups[k] == nil {
-			delete(b.saved, k)
+	for k := range b.tolls {
+		if groups[k] == nil { // it is over
+			delete(b.tolls, k)
 		}
 	}
 	out := new(sendgatev1.BoardAttacks)
@@ -58,17 +79,22 @@ func (b *Board) attack(k attackKey, blocks []*detect.Block) *sendgatev1.BoardAtt
 	slices.SortFunc(blocks, func(x, y *detect.Block) int {
 		return cmp.Or(cmp.Compare(y.Stopped, x.Stopped), cmp.Compare(x.ID, y.ID))
 	})
-	a := &sendgatev1.BoardAttack{Kind: k.kind.String(), Shadow: k.shadow, Blocks: int32(len(blocks)), Saved: b.saved[k]}
+	a := &sendgatev1.BoardAttack{Kind: k.kind.String(), Shadow: k.shadow, Blocks: int32(len(blocks))}
+	if t := b.tolls[k]; t != nil {
+		a.Stopped, a.Saved = t.stopped, t.saved
+	}
 	if iso := k.country.String(); len(iso) == 2 && iso != "??" {
 		a.Country = iso
 	}
 	first := blocks[0].Since
+	ranges := rangesOf(blocks)
 	for i, block := range blocks {
 		s := &block.Signal
-		a.Stopped += int64(block.Stopped)
-		a.Sessions += int64(s.Sessions)
-		a.Verified += int64(s.Verified)
-		a.Expected += s.Expected
+		if !ranges.hold(block.Subject) { // whose sessions are told with the wider one
+			a.Sessions += int64(s.Sessions)
+			a.Verified += int64(s.Verified)
+			a.Expected += s.Expected
+		}
 		if i < evidenceShown {
 			_, words, _ := strings.Cut(s.String(), ": ") // without the kind
 			a.Evidence = append(a.Evidence, words)
@@ -81,6 +107,36 @@ func (b *Board) attack(k attackKey, blocks []*detect.Block) *sendgatev1.BoardAtt
 	a.Since = timestamppb.New(time.Unix(0, first))
 	a.Maps = b.attackMaps(blocks)
 	return a
+}
+
+// rangeSet is ranges that are blocked.
+type rangeSet map[rangeKey]bool
+
+type rangeKey struct {
+	digits uint64
+	masked int
+}
+
+func rangesOf(blocks []*detect.Block) rangeSet {
+	set := make(rangeSet)
+	for _, b := range blocks {
+		if m := b.Subject.Scope.Masked(); m > 0 {
+			set[rangeKey{b.Subject.Digits, m}] = true
+		}
+	}
+	return set
+}
+
+// hold says that a wider range than this one is in the set.
+func (r rangeSet) hold(s detect.Subject) bool {
+	digits := s.Digits
+	for m := s.Scope.Masked(); m > 0 && m < detect.ScopeOperator.Masked(); m++ {
+		digits /= 10
+		if r[rangeKey{digits, m + 1}] {
+			return true
+		}
+	}
+	return false
 }
 
 // attackMaps draws where in the numbers the ranges of an attack are.

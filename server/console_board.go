@@ -33,7 +33,7 @@ type Board struct {
 	minute  int        // place of the running second in the minute of each reason
 	reasons map[string]*reasonCount
 	rules   map[string]*ruleCount // by rule, as in BoardRule.name
-	saved   map[attackKey]int64   // millionths
+	tolls   map[attackKey]*toll
 	keys    *busiest[limitedKey, keyCount]
 	ranges  *busiest[uint64, *rangeCount] // by the digits that are left when rangeMasked are taken off
 	spent   *busiest[budgetKey, *budgetCount]
@@ -64,7 +64,7 @@ type ruleCount struct{ refused, saved, wouldRefuse, wouldSave int64 }
 
 // NewBoard makes a board. prices may be nil: then it knows no money.
 func NewBoard(prices *prices.Table) *Board {
-	return &Board{prices: prices, reasons: make(map[string]*reasonCount), rules: make(map[string]*ruleCount), saved: make(map[attackKey]int64),
+	return &Board{prices: prices, reasons: make(map[string]*reasonCount), rules: make(map[string]*ruleCount), tolls: make(map[attackKey]*toll),
 		keys:   newBusiest[limitedKey](512, func(c keyCount) float32 { return c.refused }),
 		ranges: newBusiest[uint64](1024, func(m *rangeCount) float32 { return m.total }),
 		spent:  newBusiest[budgetKey](256, func(c *budgetCount) float32 { return c.money })}
@@ -130,8 +130,8 @@ func (b *Board) refused(e *gate.Event, price int64) {
 		rule.refused++
 		rule.saved += price
 	}
-	if v.ByDetection() && len(v.Signals) > 0 && len(b.saved) < boardRules {
-		b.saved[attackOf(&v.Signals[0])] += price
+	if v.ByDetection() && len(v.Signals) > 0 {
+		b.toll(&v.Signals[0], price)
 	}
 }
 
@@ -151,6 +151,7 @@ func (b *Board) shadowed(v *gate.Verdict, price int64) {
 	for i := range v.Signals {
 		if s := &v.Signals[i]; s.Shadow && adviceVerdict(s.Advice) != sendgatev1.Verdict_VERDICT_ALLOW {
 			would("detect:" + s.Kind.String())
+			b.toll(s, price)
 		}
 	}
 }

@@ -33,6 +33,8 @@ type cli struct {
 	Demo     demoCommand     `cmd:"" help:"See it work: a morning with an attack, in a minute."`
 	Detect   detectCommand   `cmd:"" help:"See what detection of a running sidecar sees, and end blocks."`
 	Audit    auditCommand    `cmd:"" help:"Check and read the audit log."`
+	Status   statusCommand   `cmd:"" help:"How a running sidecar is, on one page."`
+	Top      topCommand      `cmd:"" help:"Watch a running sidecar: rates, reasons, blocks, budgets."`
 	Policy   policyCommand   `cmd:"" help:"Look at policy files."`
 	Version  versionCommand  `cmd:"" help:"Print the version."`
 }

@@ -93,15 +93,36 @@ func (s *sidecar) start() {
 
 func (s *sidecar) origin() string { return "http://" + s.http }
 
+func (s *sidecar) keyFile() string { return filepath.Join(s.dir, "data", "admin.key") }
+
 // key is its operator's key.
 func (s *sidecar) key() string {
 	s.Helper()
-	file, err := os.ReadFile(filepath.Join(s.dir, "data", "admin.key"))
+	file, err := os.ReadFile(s.keyFile())
 	if err != nil {
 		s.Fatal(err)
 	}
 	lines := strings.Split(strings.TrimSpace(string(file)), "\n")
 	return lines[len(lines)-1]
+}
+
+// audit is all that its audit logs say.
+func (s *sidecar) audit() (all string) {
+	s.Helper()
+	files, err := filepath.Glob(filepath.Join(s.dir, "data", "audit*"))
+	if err != nil {
+		s.Fatal(err)
+	}
+	for _, name := range files {
+		filepath.Walk(name, func(path string, info os.FileInfo, err error) error {
+			if err == nil && !info.IsDir() {
+				text, _ := os.ReadFile(path)
+				all += string(text)
+			}
+			return err
+		})
+	}
+	return all
 }
 
 // simulate plays made-up traffic to it until the test ends, or all of it was played.

@@ -697,13 +697,13 @@ type BoardAttack struct {
 	Shadow bool `protobuf:"varint,3,opt,name=shadow,proto3" json:"shadow,omitempty"`
 	// How many blocks it has.
 	Blocks int32 `protobuf:"varint,4,opt,name=blocks,proto3" json:"blocks,omitempty"`
-	// Sends that they stopped.
+	// Sends that it stopped, each counted once. In shadow: that it would have stopped.
 	Stopped int64 `protobuf:"varint,5,opt,name=stopped,proto3" json:"stopped,omitempty"`
 	// What that would have cost, in millionths. 0 without prices.
 	Saved int64 `protobuf:"varint,6,opt,name=saved,proto3" json:"saved,omitempty"`
 	// When the evidence of its first signal began.
 	Since *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=since,proto3" json:"since,omitempty"`
-	// Sessions in its signals.
+	// Sessions in its signals; those of a range within another are not counted again.
 	Sessions int64 `protobuf:"varint,8,opt,name=sessions,proto3" json:"sessions,omitempty"`
 	// Those of them that verified.
 	Verified int64 `protobuf:"varint,9,opt,name=verified,proto3" json:"verified,omitempty"`
