@@ -2,6 +2,11 @@ package detect
 
 import "net/netip"
 
+// Watches says whether a send is judged at all.
+func (e *Engine) Watches(s *Send) bool {
+	return s.Purpose == OTP && s.Number != 0 && e.policy.Load().levelOf(s.Account) != LevelOff
+}
+
 // Block finds a block on the list by its ID.
 func (e *Engine) Block(id uint64) (Block, bool) {
 	row, ok := e.blocks.get(id)

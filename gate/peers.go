@@ -50,7 +50,7 @@ func (g *Gate) sendID(start [4]byte, sequence uint64) uint64 {
 
 // tellSend tells the peers of a send, and whether it goes out.
 func (g *Gate) tellSend(send *detect.Send, what Sight) {
-	if g.peers != nil && send.Purpose == detect.OTP { // detection looks at no other
+	if g.peers != nil && g.detect.Watches(send) {
 		g.peers.Saw(&Sighting{What: what, Send: *send}, true)
 	}
 }

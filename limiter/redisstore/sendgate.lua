@@ -29,6 +29,23 @@ if clock ~= 1 then
 	arg = arg + (now - own)
 end
 local n = #ARGV - 1
+
+-- The usual check, one window that nothing is known of, is answered before anything else is made.
+local vals
+if op == 0 then
+	vals = call('MGET', unpack(KEYS))
+	if n == 1 and not vals[1] and flag == 1 and not vals[2] then
+		local kind, most, cost, width, span = su('>BI6I6I6I6', ARGV[2])
+		if kind == 1 and cost < 256 then
+			local till = width == 0 and now + frac + span or now - now % width + width - 1 + span
+			local ms = math.ceil((till - now + slack) / 1000)
+			local answer = sp('>BBI6I7I7', 1, 1, most - cost, now, 0)
+			call('SET', KEYS[1], sp('>BI7BI7B', 1, 0, cost, till, cost), 'PX', ms)
+			call('SET', KEYS[2], answer, 'PX', ttl)
+			return clock == 2 and answer .. sp('>I7', server) or answer
+		end
+	end
+end
 local ENTRY, SIZE, GIVEN_UP = { '>I7B', '>I7I6' }, { 8, 13 }, '\2'
 
 -- held is a window's value as of at: format, floor, sum, and where its first held entry is.
@@ -228,7 +245,7 @@ local function take(vals)
 end
 
 if op == 0 then
-	local answer = take(call('MGET', unpack(KEYS)))
+	local answer = take(vals)
 	return clock == 2 and answer .. sp('>I7', server) or answer
 end
 

@@ -71,6 +71,6 @@ func (x *toxi) call(method, path string, body any) {
 	defer res.Body.Close()
 	if res.StatusCode/100 != 2 {
 		said, _ := io.ReadAll(res.Body)
-		x.t.Fatal(fmt.Sprintf("%s %s: %s: %s", method, path, res.Status, said))
+		x.t.Fatalf("%s %s: %s: %s", method, path, res.Status, said)
 	}
 }
