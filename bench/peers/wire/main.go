@@ -192,7 +192,9 @@ func versions() map[string]string {
 	for name, args := range map[string][]string{"sendgate": {"version"}, "redis-server": {"--version"}} {
 		if program, err := find(name); err == nil {
 			said, _ := exec.Command(program, args...).Output()
-			v[name] = strings.Join(strings.Fields(string(said))[:min(3, len(strings.Fields(string(said))))], " ")
+			if f := strings.Fields(string(said)); len(f) > 2 {
+				v[name] = strings.TrimPrefix(strings.Join(f[1:3], " "), "server ")
+			}
 		}
 	}
 	if info, ok := debug.ReadBuildInfo(); ok {
