@@ -12,8 +12,9 @@ FUZZTIME ?= 30s
 # How long a benchmark runs, and how often: benchstat wants 6 or more for an interval.
 BENCHTIME ?= 300ms
 COUNT     ?= 6
-# How long `make soak` runs, and flags for bench/peers/wire.
+# How long `make soak` runs, how many checks of the limiter alone it then looks at, and flags for bench/peers/wire.
 SOAK  ?= 30m
+SOAK_CHECKS ?= 1e8
 PEERS ?=
 # Flags for `make run` (ARGS=--http=127.0.0.1:8081) and for bench/load in `make bench` (LOAD=-duration=60s).
 ARGS ?=
@@ -80,9 +81,9 @@ bench-peers: ## Sendgate beside limitador, gubernator, envoyproxy/ratelimit, red
 	bench/peers/build.sh
 	cd bench/peers && go run ./wire $(PEERS)
 
-soak: build ## SOAK (30m) of 3000/s with reloads, attacks, outcomes, churn, a Redis restart and overload; the limiter for as long
+soak: build ## SOAK (30m) of 3000/s with reloads, attacks, outcomes, churn, Redis restarts and overload; then the limiter alone
 	go run ./bench/soak -for $(SOAK)
-	cd limiter && SENDGATE_TORTURE=$(SOAK) go test -run TestStore -timeout 0 .
+	cd limiter && SENDGATE_SOAK_CHECKS=$(SOAK_CHECKS) go test -run TestSoak -timeout 0 -v .
 
 release: $(RELEASE) ## dist/: binaries, bills of materials, image, chart, checksums; the same commit gives the same bytes
 	tools/release.sh
