@@ -128,6 +128,25 @@ func TestPassword(t *testing.T) {
 	s := open(t, o)
 	c := limiter.Charge{Rule: define(t, s, minute)[0], Key: s.Key([]byte("k")), Cost: 1}
 	take(t, s, time.Now(), c)
+	// The same rights do for what sidecars tell each other.
+	if _, err := s.Beat(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if err := s.Map("lists").Put(t.Context(), []string{"f"}, [][]byte{make([]byte, redisstore.StampSize)}); err != nil {
+		t.Error(err)
+	}
+	if _, _, err := s.Map("lists").After(t.Context(), "", 0, func(string, []byte) {}); err != nil {
+		t.Error(err)
+	}
+	if _, err := s.Log("evidence", 10).Exchange(t.Context(), [][]byte{nil}, "0-0", func(string, []byte) {}); err != nil {
+		t.Error(err)
+	}
+	if _, err := s.Log("evidence", 10).End(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if _, _, _, err := s.Replies().Begin(t.Context(), [16]byte{1}, [16]byte{2}); err != nil {
+		t.Error(err)
+	}
 	user("second")
 	r.do("CLIENT", "KILL", "USER", "gate")
 	eventually(t, "it stops knocking at a closed door", func() bool {
