@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"runtime"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -76,24 +77,32 @@ var checks = [...]string{
 	sendgatev1.SendGateService_CheckSendStream_FullMethodName, sendgatev1.SendGateService_CheckVerify_FullMethodName,
 }
 
+func refusable(method string) bool {
+	return slices.Contains(checks[:], method) || strings.HasPrefix(method, "/envoy.service.") // ext_authz and the rate limit service
+}
+
 // enter is called by gRPC for each call when its headers were read, before a goroutine is made for it. It must be quick: the
 // connection is locked.
 func (o *overload) enter(ctx context.Context, call *tap.Info) (context.Context, error) {
 	o.calls.Add(1)
-	if !o.refusing.Load() {
-		return ctx, nil
-	}
-	for _, method := range checks {
-		if call.FullMethodName == method {
-			o.shed.Inc()
-			return ctx, errOverload
-		}
-	}
-	if strings.HasPrefix(call.FullMethodName, "/envoy.service.") { // ext_authz and the rate limit service
+	if o.refusing.Load() && refusable(call.FullMethodName) {
 		o.shed.Inc()
 		return ctx, errOverload
 	}
 	return ctx, nil
+}
+
+// stale refuses a check that came in before and has its turn only now: the queue is gone sooner. One that nobody waits for any more
+// is not made, or it would be charged for a send that never happens.
+func (o *overload) stale(ctx context.Context, method string) error {
+	if err := ctx.Err(); err != nil && refusable(method) {
+		return status.FromContextError(err).Err()
+	}
+	if o.refusing.Load() && refusable(method) {
+		o.shed.Inc()
+		return errOverload
+	}
+	return nil
 }
 
 // errOverload has no details: a call that is refused this early carries the code and the words only.

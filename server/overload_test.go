@@ -58,3 +58,23 @@ func TestOverload_whatIsRefused(t *testing.T) {
 		}
 	}
 }
+
+// A check whose caller gave up is not made; an outcome is kept all the same.
+func TestOverload_nobodyWaits(t *testing.T) {
+	o := overload{shed: prometheus.NewCounter(prometheus.CounterOpts{Name: "shed"})}
+	ctx, cancel := context.WithCancel(context.Background())
+	if err := o.stale(ctx, checks[0]); err != nil {
+		t.Errorf("while somebody waits: %v", err)
+	}
+	cancel()
+	if err := o.stale(ctx, checks[0]); status.Code(err) != codes.Canceled {
+		t.Errorf("a check: %v", err)
+	}
+	if err := o.stale(ctx, "/sendgate.v1.SendGateService/ReportOutcome"); err != nil {
+		t.Errorf("an outcome: %v", err)
+	}
+	o.refusing.Store(true)
+	if err := o.stale(context.Background(), checks[0]); status.Code(err) != codes.ResourceExhausted {
+		t.Errorf("while refusing: %v", err)
+	}
+}
