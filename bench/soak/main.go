@@ -4,7 +4,8 @@
 //
 // One sidecar with its counters in a file is asked 3000 times a second, told outcomes, attacked every ten seconds, given another
 // policy every five, and its clients come and go. Another one with its counters on Redis is asked 200 times a second while Redis is
-// killed and started anew at each quarter. At the end a third one, on one processor, is asked five times as often as it can answer.
+// killed and started anew at each quarter. At the end a third one, with a tenth of a
+// processor, is asked five times as often as it can answer.
 //
 // It fails if live heap, memory, goroutines or descriptors grow from the second to the last quarter, if a check was not answered
 // (on Redis: within the outage's fail mode), if those answered under overload waited too long, or if it does not recover at once.
