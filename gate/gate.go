@@ -151,11 +151,11 @@ func (g *Gate) Close() {
 // scratch is what one check works with. It is reused, so that a check allocates nothing but its answer.
 type scratch struct {
 	rehearses bool // nothing is counted
-	event    Event
-	laps     laps
-	sender   string
-	template template.ID // of a send with a template
-	seen     observed
+	event     Event
+	laps      laps
+	sender    string
+	template  template.ID // of a send with a template
+	seen      observed
 	// What detection in shadow saw, and whether the account is in shadow as a whole.
 	shadowSeen observed
 	inShadow   bool

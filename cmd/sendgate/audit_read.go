@@ -86,7 +86,7 @@ func (c *auditVerifyCommand) Run(s *streams) error {
 	}
 	for name := range c.Head {
 		if !slices.Contains(names, name) {
-			return fmt.Errorf("--head %s: there is no such log: write changes=... or checks=...", name)
+			return fmt.Errorf("--head %s: there is no such log: write changes=HASH or checks=HASH", name)
 		}
 	}
 	reports, faults := map[string]*audit.Report{}, 0
