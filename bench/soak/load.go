@@ -207,6 +207,7 @@ func overload(ctx context.Context, program, dir string) error {
 	var throttled sync.WaitGroup
 	throttled.Go(func() { throttle(limited, s) })
 	defer func() { free(); throttled.Wait() }()
+	closed(s, 1024, 3*time.Second) // it touches its memory for the first time
 	capacity := closed(s, 1024, 4*time.Second)
 	l := newLoad(s, 5*capacity)
 	const seconds, most, patience = 8, 100_000, 2 * time.Second
