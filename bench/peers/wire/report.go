@@ -273,6 +273,8 @@ func (p *page) tail() {
 		"* limitador is its library (the crate) behind a thin server of ours, without the metrics and traces of limitador-server; in memory, not on disk.\n" +
 		"* redis-cell is asked in Redis' own protocol over a connection for each caller: no gRPC, no policy, one key a command.\n" +
 		"* Redis runs without persistence, which is its fastest; with `appendonly everysec` a kill forgets up to a second.\n" +
+		"* Among the strangers Redis evicts by LRU, as caches are run. For Sendgate run it with noeviction, and it warns of anything else: nobody is\n" +
+		"  forgotten then, and new numbers meet the rule's fail mode.\n" +
 		"* gubernator and Redis can share counters between machines, which Sendgate does on Redis only.\n" +
 		"* A batch of envoyproxy/ratelimit is one request with 100 descriptors, and limitador takes several descriptors as one question, so it has no batch.\n" +
 		"* An answer of Sendgate carries a sealed check id of some 100 bytes; the others' are a few bytes.\n\n")

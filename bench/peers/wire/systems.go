@@ -111,10 +111,11 @@ func open(s *system, r rule, unix bool) (*host, error) {
 
 // connect waits for the first answer.
 func (h *host) connect() error {
+	begin := time.Now()
+	h.awaitSocket()
 	if err := h.dial(); err != nil {
 		return err
 	}
-	begin := time.Now()
 	for {
 		c := h.caller(0)
 		_, err := c.ask(ask{number: "+6590000000", client: h.anyClient()})
@@ -132,6 +133,25 @@ func (h *host) connect() error {
 			return fmt.Errorf("%s does not answer: %w\n%s", h.system.name, err, h.main.log.String())
 		}
 		time.Sleep(2 * time.Millisecond)
+	}
+}
+
+// awaitSocket returns when somebody listens, or after 20 s: a gRPC client that came too early would wait a second before it comes again.
+func (h *host) awaitSocket() {
+	network, address := "tcp", h.addr
+	if path, ok := strings.CutPrefix(h.addr, "unix:"); ok {
+		network, address = "unix", path
+	}
+	for begin := time.Now(); time.Since(begin) < 20*time.Second; time.Sleep(time.Millisecond) {
+		select {
+		case <-h.main.exited:
+			return
+		default:
+		}
+		if c, err := net.Dial(network, address); err == nil {
+			c.Close()
+			return
+		}
 	}
 }
 
