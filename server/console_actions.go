@@ -114,7 +114,11 @@ func (c *console) serveExplain(w http.ResponseWriter, r *http.Request, v *visito
 	}{
 		{&out.Explain, func() (proto.Message, error) { return c.ExplainSend(ctx, &sendgatev1.ExplainSendRequest{Check: in}) }},
 		{&out.Recent, func() (proto.Message, error) {
-			return c.RecentDecisions(ctx, &sendgatev1.RecentDecisionsRequest{Number: in.Number, PageSize: recentShown})
+			m, err := c.RecentDecisions(ctx, &sendgatev1.RecentDecisionsRequest{Number: in.Number, PageSize: recentShown})
+			if err != nil && failureOf(err, c.log).reason == "NO_RECENT" { // none are kept
+				return &sendgatev1.RecentDecisionsResponse{}, nil
+			}
+			return m, err
 		}},
 	} {
 		m, err := ask.call()

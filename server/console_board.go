@@ -9,6 +9,7 @@ import (
 
 	"github.com/sendgate/sendgate/gate"
 	"github.com/sendgate/sendgate/internal/prices"
+	"github.com/sendgate/sendgate/policy"
 	sendgatev1 "github.com/sendgate/sendgate/proto/sendgate/v1"
 )
 
@@ -25,12 +26,12 @@ type Board struct {
 	prices *prices.Table // nil where there are none
 
 	mu      sync.Mutex
-	gate    *gate.Gate // set before the first check
-	now     int64      // when the running second began, unix
-	second  counts     // of the second that runs
-	total   counts     // since the process began
-	past    []second   // oldest first
-	minute  int        // place of the running second in the minute of each reason
+	inForce func() *policy.Policy // the policy; nil before the board is in use
+	now     int64                 // when the running second began, unix
+	second  counts                // of the second that runs
+	total   counts                // since the process began
+	past    []second              // oldest first
+	minute  int                   // place of the running second in the minute of each reason
 	reasons map[string]*reasonCount
 	rules   map[string]*ruleCount // by rule, as in BoardRule.name
 	tolls   map[attackKey]*toll

@@ -24,10 +24,10 @@ type budgetCount struct {
 
 // countBudgets remembers the keys of the budgets that a send is charged to. b is locked.
 func (b *Board) countBudgets(e *gate.Event, price int64) {
-	if b.gate == nil || price == 0 {
+	if b.inForce == nil || price == 0 {
 		return
 	}
-	p := b.gate.Policy()
+	p := b.inForce()
 	for i := range p.Spend {
 		k := budgetKey{p.Spend[i].Name, keyOf("", p.Spend[i].By, &e.Send).String()}
 		c := b.spent.rows[k]

@@ -118,10 +118,10 @@ func (b *Board) countKey(e *gate.Event) {
 // byOf are the parts that a rule of the policy in force counts by; nil where it has no such rule.
 func (b *Board) byOf(reason string) []policy.Part {
 	kind, name, _ := strings.Cut(reason, ":")
-	if b.gate == nil {
+	if b.inForce == nil {
 		return nil
 	}
-	p := b.gate.Policy()
+	p := b.inForce()
 	switch kind {
 	case "delay":
 		if i := slices.IndexFunc(p.Delays, func(y policy.Delay) bool { return y.Purpose == name }); i >= 0 {

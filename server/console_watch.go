@@ -35,7 +35,6 @@ type boards struct {
 	mu      sync.Mutex
 	parts   [boardParts]part
 	version uint64        // of the newest part
-	made    time.Time     // when they were put together
 	asked   time.Time     // when for budgets
 	ticked  chan struct{} // closed at the end of each second
 }
@@ -59,7 +58,7 @@ const (
 
 func newBoards(a *admin, board *Board, engine *detect.Engine, draining <-chan struct{}) *boards {
 	board.mu.Lock()
-	board.gate, board.now = a.gate, time.Now().Unix()
+	board.inForce, board.now = a.gate.Policy, time.Now().Unix()
 	board.mu.Unlock()
 	m := a.metrics
 	b := &boards{admin: a, board: board, engine: engine, draining: draining, ticked: make(chan struct{}),
@@ -95,7 +94,6 @@ func (b *boards) run(ctx context.Context) {
 
 // refresh puts the parts together again. b is locked.
 func (b *boards) refresh() {
-	b.made = time.Now()
 	var blocks []detect.Block
 	if b.engine != nil {
 		blocks = b.engine.Blocks(b.gate.Now().UnixNano())
@@ -115,7 +113,8 @@ func (b *boards) refresh() {
 func (b *boards) news(after uint64) (*sendgatev1.WatchBoardResponse, uint64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if time.Since(b.made) > 2*time.Second { // nobody watched
+	if after == 0 { // who asks once is told what is, not what was when somebody watched last
+		b.asked = time.Time{}
 		b.refresh()
 	}
 	out := new(sendgatev1.WatchBoardResponse)

@@ -74,12 +74,14 @@ func (b *topBoard) frame(width, height int) []string {
 	if g == nil {
 		return []string{cut("asking "+b.addr, width)}
 	}
-	link := b.paint(good, "live")
+	style, link := good, "live"
 	if b.lost != nil {
-		link = b.paint(alarm, "lost: "+clean(status.Convert(b.lost).Message())+"; asking again")
+		style, link = alarm, "lost: "+clean(status.Convert(b.lost).Message())+"; asking again"
 	}
-	head := cut(fmt.Sprintf("sendgate %s at %s, policy %s, up %s  ", clean(g.Version), b.addr, g.PolicyVersion, upFor(g)), width-4)
-	lines := []string{b.paint(bold, head) + link, b.paint(b.mood()), ""}
+	link = cut(link, width)
+	head := cut(fmt.Sprintf("sendgate %s at %s, policy %s, up %s  ", clean(g.Version), b.addr, g.PolicyVersion, upFor(g)), width-len([]rune(link)))
+	mood, text := b.mood()
+	lines := []string{b.paint(bold, head) + b.paint(style, link), b.paint(mood, cut(text, width)), ""}
 	lines = append(lines, b.rates(width)...)
 	for _, w := range g.Warnings {
 		lines = append(lines, b.paint(warn, cut("! "+clean(w), width)))
@@ -162,7 +164,7 @@ func (b *topBoard) rates(width int) []string {
 	if g.Currency != "" {
 		lines = append(lines, cut(fmt.Sprintf("money    %s spent, %s not spent since the start", b.money(g.Spent), b.money(g.Stopped)), width))
 	}
-	return append(lines, b.paint(dim, "last 2m  ")+b.curve(min(width-9, topPast/2)))
+	return append(lines, b.paint(dim, cut("last 2m  ", width))+b.curve(min(width-9, topPast/2)))
 }
 
 // curve draws checks a second in so many characters, two seconds each where there is room.
@@ -261,8 +263,11 @@ func clean(s string) string {
 
 // cut shortens a line that is too long. It has no colours yet.
 func cut(s string, width int) string {
+	if width < 1 {
+		return ""
+	}
 	if r := []rune(s); len(r) > width {
-		return string(r[:max(0, width-1)]) + "…"
+		return string(r[:width-1]) + "…"
 	}
 	return s
 }

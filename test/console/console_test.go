@@ -26,7 +26,6 @@ func TestConsole_anAttack(t *testing.T) {
 	p := open(t, s.origin(), 1280, 860)
 	p.do(chromedp.WaitVisible(chromedp.CSS("#key")))
 	p.axe("login")
-	p.shoot("console-login")
 	p.do(chromedp.SendKeys(chromedp.CSS("#key"), "not-the-admin-key"), chromedp.Click(chromedp.CSS("#login button")),
 		chromedp.WaitVisible(chromedp.CSS("#login-error")))
 	p.excused = regexp.MustCompile(`401 .*/console/login`)
@@ -48,6 +47,10 @@ func TestConsole_anAttack(t *testing.T) {
 	before := is[string](p, `document.querySelector('#attacks .figures b').textContent`)
 	p.until(`document.querySelector('#attacks .figures b').textContent !== '` + before + `'`)
 	p.axe("attack")
+	p.settle()
+	p.shoot("console-attack")
+	is[bool](p, `document.getElementById('attacks-section').scrollIntoView(), true`)
+	p.shoot("console-map")
 
 	// Release the block that is seen first.
 	label := is[string](p, `document.querySelector('#blocks button').getAttribute('aria-label')`)
@@ -84,6 +87,7 @@ func TestConsole_explains(t *testing.T) {
 		t.Errorf("%d earlier decisions are told, want 2", rows)
 	}
 	p.axe("explained")
+	is[bool](p, `document.getElementById('explain-section').scrollIntoView(), true`)
 	p.shoot("console-explain")
 	if page := is[string](p, `document.documentElement.outerHTML + [...document.querySelectorAll('input')].map((i) => i.value).join(' ')`); manyDigitsOf(number).MatchString(page) {
 		t.Error("the number is on the page")
@@ -137,6 +141,7 @@ func TestConsole_phone(t *testing.T) {
 		t.Errorf("too small for a thumb: %q", small)
 	}
 	p.axe("phone")
+	p.settle()
 	p.shoot("console-phone")
 }
 
@@ -169,6 +174,8 @@ func TestConsole_keyboardAndThemes(t *testing.T) {
 			t.Fatalf("theme %q, want %q", got, theme)
 		}
 		p.axe(theme)
-		p.shoot("console-" + theme)
 	}
+	is[bool](p, `scrollTo(0, 0), true`)
+	p.settle()
+	p.shoot("console-dark")
 }

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"time"
 
 	"github.com/chromedp/chromedp"
 )
@@ -37,6 +38,13 @@ func (p *page) shoot(name string) {
 	}
 	if err := os.WriteFile(filepath.Join(*images, name+".png"), small.Bytes(), 0o644); err != nil {
 		p.Fatal(err)
+	}
+}
+
+// settle lets the charts fill for a while, for a picture that shows something.
+func (p *page) settle() {
+	if *images != "" {
+		time.Sleep(45 * time.Second)
 	}
 }
 
