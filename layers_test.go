@@ -73,7 +73,7 @@ type door struct {
 var doors = []door{
 	{"google.golang.org/grpc", []string{"proto", "server", "client", "cmd", "bench"}, "the wire ends at the translators: a limiter without gRPC can be imported anywhere"},
 	{"google.golang.org/protobuf", []string{"proto", "server", "client", "cmd", "bench"}, "as grpc"},
-	{"google.golang.org/genproto", []string{"server", "client"}, "error details are built and read at the wire"},
+	{"google.golang.org/genproto", []string{"server", "client", "cmd"}, "error details are built and read at the wire, and printed for people"},
 	{"connectrpc.com/connect", []string{"proto", "server"}, "JSON over HTTP is a surface"},
 	{"golang.org/x/net", []string{"server"}, "as connect"},
 	{"github.com/prometheus", []string{"server"}, "below it observers are told; what counts them is a surface"},
