@@ -61,6 +61,9 @@ func (e *event) parse(line []byte) error {
 	if e.at, err = time.Parse(time.RFC3339, string(e.t)); err != nil {
 		return errors.New("t: write a time like 2026-01-05T00:00:02.597Z")
 	}
+	if e.at, err = inRange(e.at); err != nil {
+		return err
+	}
 	switch string(e.kind) {
 	case "send", "outcome":
 	default:

@@ -1,6 +1,7 @@
 package replay
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,6 +10,9 @@ import (
 
 	"github.com/sendgate/sendgate/detect"
 	"github.com/sendgate/sendgate/gate"
+	"github.com/sendgate/sendgate/internal/phone"
+	"github.com/sendgate/sendgate/internal/prices"
+	"github.com/sendgate/sendgate/internal/report"
 	"github.com/sendgate/sendgate/limiter"
 	"github.com/sendgate/sendgate/policy"
 )
@@ -17,11 +21,18 @@ import (
 type Options struct {
 	// Policy judges. Default policy.Default().
 	Policy *policy.Policy
-	// TableSize is the memory for counters, in bytes. Default 256 MiB, of which only what is used is touched.
+	// TableSize is the memory for counters, in bytes. Default DefaultTable. Full says whether it was too small.
 	TableSize int64
 	// DetectSize is the memory of detection, in bytes. Default detect.DefaultSize.
 	DetectSize int64
+	// Prices are what messages cost. Required where the policy has budgets.
+	Prices *prices.Table
+	// Summarize keeps a Summary.
+	Summarize bool
 }
+
+// DefaultTable fits half a million numbers under the built-in policy. More memory takes longer to touch than to use.
+const DefaultTable = 64 << 20
 
 // Replayer judges one log, line by line. It belongs to one goroutine.
 type Replayer struct {
@@ -33,6 +44,11 @@ type Replayer struct {
 	sent    *sent
 	words   map[string]string
 	alerted uint64 // the last alert that was told
+	last    judged // the last send
+	prices  *prices.Table
+	book    *report.Book
+	shadow  *detect.Engine // nil where no detector is in shadow
+	summary *Summary
 	Counts  Counts
 }
 
@@ -49,8 +65,11 @@ type Counts struct {
 
 // New makes a replayer. Close frees its memory.
 func New(ctx context.Context, o Options) (*Replayer, error) {
-	r := &Replayer{now: time.Unix(0, 0), sent: newSent(), words: make(map[string]string)}
-	store, err := limiter.Open(limiter.Options{Size: o.TableSize})
+	r := &Replayer{now: time.Unix(0, 0), sent: newSent(), words: make(map[string]string), prices: o.Prices, book: report.New()}
+	if o.Summarize {
+		r.summary = newSummary()
+	}
+	store, err := limiter.Open(limiter.Options{Size: cmp.Or(o.TableSize, DefaultTable)})
 	if err != nil {
 		return nil, err
 	}
@@ -59,7 +78,12 @@ func New(ctx context.Context, o Options) (*Replayer, error) {
 		return nil, errors.Join(err, r.Close())
 	}
 	r.gate, err = gate.New(ctx, gate.Options{Policy: o.Policy, Store: repeatable{store}, Detect: r.detect,
-		Clock: func() time.Time { return r.now }, Secret: make([]byte, gate.SecretSize)})
+		Prices: o.Prices, Report: r.book,
+		Clock: func() time.Time { return r.now }, Secret: make([]byte, gate.SecretSize),
+		OpenShadowDetect: func() (engine *detect.Engine, err error) {
+			r.shadow, err = detect.New(detect.Options{Size: o.DetectSize, Seed: 1})
+			return r.shadow, err
+		}})
 	if err != nil {
 		return nil, errors.Join(err, r.Close())
 	}
@@ -74,6 +98,9 @@ func (r *Replayer) Close() error {
 	}
 	if r.detect != nil {
 		err = r.detect.Close()
+	}
+	if r.shadow != nil {
+		err = errors.Join(err, r.shadow.Close())
 	}
 	return errors.Join(err, r.store.Close())
 }
@@ -93,6 +120,25 @@ func (r *Replayer) Line(ctx context.Context, line, out []byte) ([]byte, error) {
 	if err := e.parse(line); err != nil {
 		return out, &LineError{err}
 	}
+	return r.judge(ctx, e, out)
+}
+
+// Summary is what the replay came to so far; nil where Options did not ask for one.
+func (r *Replayer) Summary() *Summary { return r.summary }
+
+// Shadow is what rules in shadow, and candidates, would have done.
+func (r *Replayer) Shadow() []report.Entry { return r.book.Entries(time.Time{}) }
+
+// Policy is the one that judges.
+func (r *Replayer) Policy() *policy.Policy { return r.gate.Policy() }
+
+// Full is how many charges found no room in the table.
+func (r *Replayer) Full() int64 {
+	s := r.store.Stats()
+	return s.FullOpen + s.FullClosed
+}
+
+func (r *Replayer) judge(ctx context.Context, e *event, out []byte) ([]byte, error) {
 	if e.at.After(r.now) {
 		r.now = e.at
 	}
@@ -110,6 +156,9 @@ func (r *Replayer) outcome(ctx context.Context, e *event) error {
 		return &LineError{errors.New("outcome: write verified, failed, expired, delivered, undelivered or not_sent")}
 	}
 	r.Counts.Outcomes++
+	if r.summary != nil && kind == detect.Verified {
+		r.summary.verified(hash(e.id))
+	}
 	w, ok := r.sent.find(hash(e.id))
 	if !ok {
 		r.Counts.Unheard++
@@ -160,33 +209,53 @@ func (r *Replayer) send(ctx context.Context, e *event, out []byte) ([]byte, erro
 	} else {
 		r.sent.add(hash(e.id), went{v.CheckID, r.word(e.account), v.Kind == gate.Challenge})
 	}
-	return r.write(out, e.id, &v), nil
+	out, word := r.write(out, e.id, &v)
+	r.last = judged{id: hash(e.id), stop: stop{cause: Cause{word, v.Reason}, account: r.word(e.account), at: e.at}}
+	if r.summary != nil {
+		r.describe(e)
+		r.summary.send(&r.last)
+	}
+	return out, nil
+}
+
+// describe adds what is told of a send beside its verdict. Country and range are those of the number, where it is one.
+func (r *Replayer) describe(e *event) {
+	number, err := phone.Parse(string(e.number), r.gate.Policy().Numbers.DefaultRegion)
+	if err != nil {
+		return
+	}
+	r.last.stop.country, r.last.stop.area = number.Country(), number.Digits()/10_000
+	if r.prices != nil {
+		if money, err := r.prices.Cost(number.Digits(), e.cost); err == nil {
+			r.last.stop.money = money
+		}
+	}
 }
 
 // write appends the line of a verdict.
-func (r *Replayer) write(out, id []byte, v *gate.Verdict) []byte {
-	verdict, rule := "allow", ""
+func (r *Replayer) write(out, id []byte, v *gate.Verdict) ([]byte, Word) {
+	verdict, rule := Allowed, ""
 	c := &r.Counts
 	switch {
 	case v.Kind == gate.Deny:
-		verdict, rule = "deny", v.Rule
+		verdict, rule = Denied, v.Rule
 		c.Denied++
 	case v.Kind == gate.Challenge:
-		verdict, rule = "challenge", v.Rule
+		verdict, rule = Challenged, v.Rule
 		c.Challenged++
 	case v.ByDetection():
-		verdict = "flag"
+		verdict = Flagged
 		c.Flagged++
 	default:
 		c.Allowed++
 	}
 	out = appendText(append(out, `{"id":`...), string(id))
-	out = append(append(append(out, `,"verdict":"`...), verdict...), `","reason":`...)
+	out = append(append(append(out, `,"verdict":"`...), verdict.String()...), `","reason":`...)
 	out = appendText(out, v.Reason)
 	out = appendText(append(out, `,"rule":`...), rule)
 	out = append(out, `,"retry_after_ms":`...)
 	out = strconv.AppendInt(out, int64((v.RetryAfter+time.Millisecond-1)/time.Millisecond), 10)
-	return append(out, "}\n"...)
+	return append(out, "}\n"...), verdict
 }
 
 // word returns one string for all equal texts, so that the few names a log repeats are not allocated again and again.

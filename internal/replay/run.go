@@ -17,6 +17,11 @@ type RunOptions struct {
 	LineByLine bool
 	// Strict ends at the first line that is no event.
 	Strict bool
+	// CSV reads a CSV file with these columns. Nil: a JSON object a line.
+	CSV Columns
+	// Beside judges the same log by another policy; Difference tells how. May be nil.
+	Beside     *Replayer
+	Difference *Difference
 	// Bad is told of lines that are no events, and are passed over. May be nil.
 	Bad func(line int, err error)
 	// Alert is told of what detection would have alerted an operator of. May be nil.
@@ -25,64 +30,92 @@ type RunOptions struct {
 	Progress func(lines int)
 }
 
-// maxLine is the longest line that is read, in bytes.
-const maxLine = 1 << 20
+// errEmpty is an empty line, which is passed over.
+var errEmpty = errors.New("empty")
+
+// source reads the events of a log.
+type source struct {
+	in    *lines
+	table *table // nil for JSON
+}
+
+func (s *source) next(e *event) error {
+	if s.table != nil {
+		return s.table.next(e)
+	}
+	line, err := s.in.next()
+	if err != nil {
+		return err
+	}
+	if len(bytes.TrimSpace(line)) == 0 {
+		return errEmpty
+	}
+	if err := e.parse(line); err != nil {
+		return &LineError{err}
+	}
+	return nil
+}
 
 // Run judges all lines of in and writes the verdicts to out. Empty lines are passed over.
-func (r *Replayer) Run(ctx context.Context, in io.Reader, out io.Writer, o RunOptions) (lines int, err error) {
-	scanner := bufio.NewScanner(in)
-	scanner.Buffer(make([]byte, 64<<10), maxLine)
+func (r *Replayer) Run(ctx context.Context, in io.Reader, out io.Writer, o RunOptions) (read int, err error) {
+	from := source{in: newLines(in)}
+	if o.CSV != nil {
+		if from.table, err = newTable(from.in, o.CSV); err != nil {
+			return 0, err
+		}
+	}
 	w := bufio.NewWriterSize(out, 64<<10)
 	var verdict []byte
-	for scanner.Scan() {
-		lines++
-		line := scanner.Bytes()
-		if len(bytes.TrimSpace(line)) == 0 {
-			continue
+	for turn := 1; ; turn++ {
+		err := from.next(&r.event)
+		if errors.Is(err, io.EOF) {
+			break
 		}
-		verdict, err = r.Line(ctx, line, verdict[:0])
+		at := from.in.n
+		verdict = verdict[:0]
+		if err == nil {
+			verdict, err = r.judge(ctx, &r.event, verdict)
+			if err == nil && o.Beside != nil {
+				err = r.compare(ctx, &o)
+			}
+		}
 		var bad *LineError
 		switch {
+		case err == nil, errors.Is(err, errEmpty):
 		case errors.As(err, &bad) && !o.Strict:
 			if o.Bad != nil {
-				o.Bad(lines, bad)
+				o.Bad(at, bad)
 			}
-		case err != nil:
-			return lines, errors.Join(fmt.Errorf("line %d: %w", lines, err), w.Flush())
+		default:
+			return at, errors.Join(fmt.Errorf("line %d: %w", at, err), w.Flush())
 		}
 		if len(verdict) > 0 {
 			if _, err := w.Write(verdict); err != nil {
-				return lines, fmt.Errorf("write verdicts: %w", err)
+				return at, fmt.Errorf("write verdicts: %w", err)
 			}
 			if o.LineByLine {
 				if err := w.Flush(); err != nil {
-					return lines, fmt.Errorf("write verdicts: %w", err)
+					return at, fmt.Errorf("write verdicts: %w", err)
 				}
 			}
 		}
-		if lines%128 == 0 { // the engine keeps 1024
+		if turn%128 == 0 { // the engine keeps 1024
 			r.alerts(o.Alert)
 		}
-		if lines%4096 == 0 {
+		if turn%4096 == 0 {
 			if err := ctx.Err(); err != nil {
-				return lines, errors.Join(err, w.Flush())
+				return at, errors.Join(err, w.Flush())
 			}
 			if o.Progress != nil {
-				o.Progress(lines)
+				o.Progress(at)
 			}
 		}
 	}
-	if err := scanner.Err(); err != nil {
-		if errors.Is(err, bufio.ErrTooLong) {
-			err = fmt.Errorf("longer than %d bytes", maxLine)
-		}
-		return lines, errors.Join(fmt.Errorf("line %d: %w", lines+1, err), w.Flush())
-	}
 	if err := w.Flush(); err != nil {
-		return lines, fmt.Errorf("write verdicts: %w", err)
+		return from.in.n, fmt.Errorf("write verdicts: %w", err)
 	}
 	r.alerts(o.Alert)
-	return lines, nil
+	return from.in.n, nil
 }
 
 func (r *Replayer) alerts(tell func(detect.Alert)) {
