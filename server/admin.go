@@ -35,6 +35,7 @@ type admin struct {
 	// forgotten makes what detection has forgotten durable; nil where nothing is.
 	forgotten func() error
 	recent    *Recent // nil where there are none
+	reloads   *reloader
 
 	changing sync.Mutex // one change at a time, so that what is counted and told is what was done
 }
@@ -124,17 +125,21 @@ func (a *admin) Status(context.Context, *sendgatev1.StatusRequest) (*sendgatev1.
 	p, stats := a.gate.Policy(), a.store.Stats()
 	out := &sendgatev1.StatusResponse{
 		Version: a.version, Ready: a.ready(), Uptime: durationpb.New(time.Since(a.started)),
-		Policy: &sendgatev1.PolicyStatus{Version: p.Version, Source: p.Name, LoadedAt: timestamppb.New(a.gate.PolicySince())},
+		Policy: &sendgatev1.PolicyStatus{Version: p.Version, Source: p.Name, LoadedAt: timestamppb.New(a.gate.PolicySince()),
+			Rules: int32(len(p.Delays) + len(p.Limits) + len(p.Spend))},
 		Store: &sendgatev1.StoreStatus{Capacity: stats.Capacity, Occupied: stats.Occupied, Recycled: stats.Recycled,
 			FullOpen: stats.FullOpen, FullClosed: stats.FullClosed},
 		Checks: &sendgatev1.CheckCounts{Allowed: a.metrics.count(gate.Allow), Denied: a.metrics.count(gate.Deny),
 			Challenged: a.metrics.count(gate.Challenge), Failed: total(a.metrics.errors.vec), Outcomes: a.outcomes()},
 	}
+	reloads := a.reloads.now()
+	reloads.tell(out.Policy)
 	warn := func(holds bool, format string, args ...any) {
 		if holds {
 			out.Warnings = append(out.Warnings, fmt.Sprintf(format, args...))
 		}
 	}
+	warn(reloads.refusal != "", "the newest policy file is refused: that of before is in force")
 	warn(stats.FullOpen+stats.FullClosed > 0, "the store had no room for %d charges: make the table larger", stats.FullOpen+stats.FullClosed)
 	warn(a.gate.Feedback() == gate.FeedbackSilent, "%s", silentWarning)
 	warn(a.gate.Stats().Replies.Full > 0, "the memory of idempotency keys had no room for %d answers: make it larger", a.gate.Stats().Replies.Full)

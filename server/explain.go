@@ -4,7 +4,6 @@ import (
 	"context"
 	"time"
 
-	"google.golang.org/grpc/codes"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/sendgate/sendgate/gate"
@@ -126,11 +125,4 @@ func (a *admin) number(text, account string) (phone.Number, error) {
 		region = acc.DefaultRegion
 	}
 	return phone.Parse(text[:min(len(text), 65)], region)
-}
-
-var soon = &failure{code: codes.Unimplemented, reason: "NOT_YET", message: "not in this version"}
-
-// ReloadPolicy reads the policy file again.
-func (a *admin) ReloadPolicy(context.Context, *sendgatev1.ReloadPolicyRequest) (*sendgatev1.ReloadPolicyResponse, error) {
-	return nil, soon
 }

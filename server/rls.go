@@ -23,6 +23,9 @@ import (
 type RateLimits struct {
 	// Config is read from files of envoyproxy/ratelimit.
 	Config *envoyconfig.Config
+	// Read reads Config again, and Files are the files it reads. Default: it never changes.
+	Read  func() (*envoyconfig.Config, error)
+	Files func() []string
 	// Store keeps the counters, and nothing else: its rules are those of Config. The server does not close it.
 	Store limiter.Store
 	// Fixed counts as envoyproxy/ratelimit does: windows that begin at full minutes, each descriptor for itself, refused hits
@@ -37,16 +40,13 @@ type rls struct {
 	rlsv3.UnimplementedRateLimitServiceServer
 	*service
 	limits *RateLimits
-	rules  *rlRules
+	rules  rlRules
 	taken  *ledger
 }
 
 func newRLS(ctx context.Context, s *service, o *RateLimits) (*rls, error) {
-	rules, err := newRLRules(ctx, o)
-	if err != nil {
-		return nil, err
-	}
-	return &rls{service: s, limits: o, rules: rules, taken: newLedger()}, nil
+	r := &rls{service: s, limits: o, rules: rlRules{store: o.Store}, taken: newLedger()}
+	return r, r.rules.set(ctx, o.Config)
 }
 
 // maxDescriptors is how many descriptors one request may have.
@@ -60,7 +60,7 @@ func (r *rls) ShouldRateLimit(ctx context.Context, in *rlsv3.RateLimitRequest) (
 	}
 	defer r.inFlight.leave()
 	start, now := time.Now(), r.limits.Clock()
-	hits, err := r.hits(ctx, now, in)
+	hits, err := r.hits(ctx, r.rules.now.Load(), now, in)
 	if err == nil {
 		err = r.judge(ctx, now, hits)
 	}
@@ -108,7 +108,7 @@ func (h *hit) charge(cost int64) limiter.Charge {
 }
 
 // hits finds the limit of each descriptor.
-func (r *rls) hits(ctx context.Context, now time.Time, in *rlsv3.RateLimitRequest) ([]hit, error) {
+func (r *rls) hits(ctx context.Context, by *rlSet, now time.Time, in *rlsv3.RateLimitRequest) ([]hit, error) {
 	switch n := len(in.GetDescriptors()); {
 	case in.GetDomain() == "":
 		return nil, invalid("domain", "it is empty: write the domain of the configuration")
@@ -128,12 +128,12 @@ func (r *rls) hits(ctx context.Context, now time.Time, in *rlsv3.RateLimitReques
 			h.cost = int64(min(a.GetValue(), math.MaxUint32))
 		}
 		counter := entries
-		if o := d.GetLimit(); o != nil && r.limits.Config.Has(in.Domain) {
+		if o := d.GetLimit(); o != nil && by.config.Has(in.Domain) {
 			if h.limit = override(o); h.limit == nil {
 				return nil, invalid("descriptors", "the unit of a limit is not known")
 			}
 		} else {
-			h.limit, counter = r.limits.Config.Find(in.Domain, entries)
+			h.limit, counter = by.config.Find(in.Domain, entries)
 		}
 		if h.limit == nil {
 			continue
@@ -143,7 +143,7 @@ func (r *rls) hits(ctx context.Context, now time.Time, in *rlsv3.RateLimitReques
 		}
 		if h.counts() && h.limit.RequestsPerUnit > 0 {
 			var err error
-			if h.rule, err = r.rules.of(ctx, h.limit); err != nil {
+			if h.rule, err = r.rules.of(ctx, by, h.limit); err != nil {
 				return nil, err
 			}
 			h.key = r.limits.Store.Key(r.counterKey(now, in.Domain, counter, h.limit))

@@ -49,6 +49,8 @@ type Options struct {
 	Forgotten func() error
 	// Detect is the gate's, to show to operators. Default none.
 	Detect *detect.Engine
+	// Source is where the gate's policy came from. Default: it is never read again.
+	Source PolicySource
 	// Recent keeps the latest decisions, for operators; it must observe the gate. Default: they are not told.
 	Recent *Recent
 	// Board is an observer of Gate, for operators who watch. Default none: then there is no console either.
@@ -73,12 +75,14 @@ type Options struct {
 
 // Server is the surfaces of one process and their lifetimes.
 type Server struct {
-	options Options
-	service *service
-	grpc    *grpcServer
-	http    *http.Server
-	boards  *boards // nil where there are none
-	ready   atomic.Bool
+	options    Options
+	service    *service
+	reloads    *reloader
+	rateLimits *rls // nil where there is none
+	grpc       *grpcServer
+	http       *http.Server
+	boards     *boards // nil where there are none
+	ready      atomic.Bool
 }
 
 // New makes a server. It answers nothing before Serve.
@@ -106,7 +110,9 @@ func New(o Options) (*Server, error) {
 		s.service.tracing = o.Telemetry.tracing
 	}
 	operators := &admin{service: s.service, lists: o.Lists, store: o.Store, version: o.Version, ready: s.ready.Load, started: time.Now(),
-		audit: auditLog{out: o.Audit, log: o.Log}, forgotten: o.Forgotten, recent: o.Recent}
+		audit: auditLog{out: o.Audit, log: o.Log}, forgotten: o.Forgotten, recent: o.Recent, reloads: newReloader(&o)}
+	s.reloads = operators.reloads
+	s.service.metrics.registry.MustRegister(s.reloads)
 	s.grpc = newGRPC(s.service, o.MaxInFlight, transportOf(o.GRPC, o.TLS))
 	sendgatev1.RegisterAdminServiceServer(s.grpc.server, operators)
 	sendgatev1.RegisterReportServiceServer(s.grpc.server, &reports{admin: operators})
@@ -136,6 +142,7 @@ func New(o Options) (*Server, error) {
 		if err != nil {
 			return nil, err
 		}
+		s.rateLimits = limits
 		rlsv3.RegisterRateLimitServiceServer(s.grpc.server, limits)
 	}
 	s.http = newHTTP(s.service, operators, page, s.ready.Load)
@@ -190,7 +197,10 @@ func (s *Server) serveHTTP(l net.Listener) error {
 }
 
 func (s *Server) watched() []string {
-	files := s.options.Identity.Files(s.options.Gate.Policy().Accounts)
+	files := append(s.reloads.files(), s.options.Identity.Files(s.options.Gate.Policy().Accounts)...)
+	if l := s.options.RateLimits; l != nil && l.Files != nil {
+		files = append(files, l.Files()...)
+	}
 	if t := s.options.TLS; t != nil {
 		files = append(files, t.files.Cert, t.files.Key)
 		if t.files.ClientCA != "" {
@@ -200,10 +210,19 @@ func (s *Server) watched() []string {
 	return files
 }
 
-// Reload reads the key files and those of TLS again, and what the policy in force says about accounts. The server does so
-// itself when a file changes. What cannot be read leaves what was there in force and is logged.
+// Reload reads the policy again, and prices, key files, those of TLS and the limits of Envoy's rate limit service. The server does so
+// itself when one of the files changes. What cannot be read leaves what was there in force and is logged.
 func (s *Server) Reload() {
 	log := s.options.Log
+	_, _ = s.reloads.reload(context.Background(), false) // it has logged what there is to say
+	if l := s.rateLimits; l != nil && l.limits.Read != nil {
+		switch changed, err := l.reload(context.Background()); {
+		case err != nil:
+			log.Error("the limits of envoy's rate limit service were refused: those of before stay in force", "err", err)
+		case changed:
+			log.Info("the limits of envoy's rate limit service were read again")
+		}
+	}
 	if changed, err := s.options.Identity.Load(s.options.Gate.Policy().Accounts); err != nil {
 		log.Error("keys could not be read: those of before stay in force", "err", err)
 	} else if changed {

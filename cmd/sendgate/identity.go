@@ -71,8 +71,8 @@ func makeAdminKey(file string) error {
 }
 
 // refuse is why not to listen here: somebody beyond this machine could spend, or read the key of somebody who may.
-func (f *identityFlags) refuse(book *identity.Book, listeners ...net.Listener) error {
-	identified, encrypted := book.Asked() || f.TLSClientCA != "", f.TLSCert != ""
+func (f *identityFlags) refuse(asked bool, listeners ...net.Listener) error {
+	identified, encrypted := asked || f.TLSClientCA != "", f.TLSCert != ""
 	if f.InsecureListen || identified && encrypted {
 		return nil
 	}
@@ -126,7 +126,7 @@ func (f *identityFlags) announce(log *slog.Logger, book *identity.Book, tls *ser
 func (f *identityFlags) refuseWithoutFlag(book *identity.Book, l net.Listener) error {
 	strict := *f
 	strict.InsecureListen = false
-	return strict.refuse(book, l)
+	return strict.refuse(book.Asked(), l)
 }
 
 // fileMode is the permissions of a file, in octal.

@@ -9,6 +9,8 @@ import (
 type policyCommand struct {
 	Validate    validateCommand    `cmd:"" help:"Say whether a policy file is right, or everything that is wrong with it."`
 	Test        policyTestsCommand `cmd:"" help:"Run the tests beside a policy, on a clock of their own. Exit code 1 when one fails."`
+	Explain     explainCommand     `cmd:"" help:"Say what a send would meet: each rule with its count, lists, consent, detection. It changes nothing."`
+	Reload      reloadCommand      `cmd:"" help:"Let a running sidecar read its policy file again, as a change of the file does by itself."`
 	Report      reportCommand      `cmd:"" help:"What rules and detectors in shadow, and candidates, would have done on a running sidecar."`
 	ImportEnvoy importEnvoyCommand `cmd:"" help:"Turn a configuration of envoyproxy/ratelimit into a policy."`
 	Default     defaultCommand     `cmd:"" help:"Print the built-in policy: a good first file of your own."`

@@ -42,15 +42,25 @@ func (f *rateLimitFlags) open(c *envoyconfig.Config, data string, secret []byte,
 	if err != nil {
 		return nil, nil, fmt.Errorf("counters %s: %w", path, err)
 	}
-	return &server.RateLimits{Config: c, Store: store, Fixed: f.EnvoyRatelimitCompat == "fixed", Clock: clock}, store, nil
+	return &server.RateLimits{Config: c, Read: f.readConfig, Files: f.files, Store: store, Fixed: f.EnvoyRatelimitCompat == "fixed", Clock: clock}, store, nil
+}
+
+// files are those of the configuration as it is now.
+func (f *rateLimitFlags) files() []string { return envoyFiles(f.EnvoyRatelimit) }
+
+// envoyFiles is the file itself, or all *.yaml of a directory.
+func envoyFiles(path string) []string {
+	if info, err := os.Stat(path); err != nil || !info.IsDir() {
+		return []string{path}
+	}
+	names, _ := filepath.Glob(filepath.Join(path, "*.yaml")) // fails for patterns only
+	return names
 }
 
 func readEnvoyConfig(path string) (*envoyconfig.Config, error) {
-	names := []string{path}
-	if info, err := os.Stat(path); err == nil && info.IsDir() {
-		if names, err = filepath.Glob(filepath.Join(path, "*.yaml")); err != nil || len(names) == 0 {
-			return nil, fmt.Errorf("%s: there is no *.yaml in it", path)
-		}
+	names := envoyFiles(path)
+	if len(names) == 0 {
+		return nil, fmt.Errorf("%s: there is no *.yaml in it", path)
 	}
 	var files []envoyconfig.File
 	for _, name := range names {

@@ -208,11 +208,12 @@ func (c *serveCommand) Run(s *streams) error {
 	if err != nil {
 		return err
 	}
-	if err := c.refuse(book, grpc, http); err != nil {
+	if err := c.refuse(book.Asked(), grpc, http); err != nil {
 		return errors.Join(err, closeAll(grpc, http))
 	}
 	srv, err := server.New(server.Options{
 		Identity: book, TLS: tls, OpenToAll: c.InsecureListen, Lists: live, Detect: seen.Engine, Forgotten: seen.save, Audit: trail, Trail: trail, Tally: tally, Telemetry: telemetry, RateLimits: rateLimits,
+		Source: server.PolicySource{Policy: c.Policy, Prices: c.Prices, Refuse: func(_ *policy.Policy, asked bool) error { return c.refuse(asked, grpc, http) }},
 		Recent: recent, Board: board, Console: c.consoleFlags.options(secret),
 		Gate: g, Store: store, Log: log, Version: buildVersion(), GRPC: grpc, HTTP: http, MaxInFlight: c.MaxInFlight, Drain: c.Drain,
 	})
@@ -223,7 +224,7 @@ func (c *serveCommand) Run(s *streams) error {
 		return err
 	}
 	go known.sweep(ctx, clock.Now, log)
-	go refuseReload(ctx, log)
+	go reloadOnHangup(ctx, log, srv.Reload)
 	c.announce(log, p, store.Stats(), grpc, http)
 	c.identityFlags.announce(log, book, tls, grpc, http)
 	c.consoleFlags.announce(log, tls != nil, http)
@@ -303,19 +304,4 @@ func address(l net.Listener) string {
 		return "unix:" + l.Addr().String()
 	}
 	return l.Addr().String()
-}
-
-// refuseReload answers SIGHUP, which would otherwise end the process.
-func refuseReload(ctx context.Context, log *slog.Logger) {
-	hangup := make(chan os.Signal, 1)
-	signal.Notify(hangup, syscall.SIGHUP)
-	defer signal.Stop(hangup)
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-hangup:
-			log.Warn("SIGHUP: the policy is read at the start only; restart to change it, the counters stay")
-		}
-	}
 }

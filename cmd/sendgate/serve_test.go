@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -142,12 +143,26 @@ func TestServe_killedForgetsNothing(t *testing.T) {
 	}
 }
 
-func TestServe_sighupDoesNotEndIt(t *testing.T) {
-	s := serve(t, socket(t), "--http", "off", "--data", t.TempDir())
-	s.cmd.Process.Signal(syscall.SIGHUP)
+// SIGHUP reads the policy again, where the watcher was not faster, and does not end it.
+func TestServe_sighupReloads(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "policy.yaml")
+	text := "version: 1\nlimits: [{name: one, by: [number], limit: %d, window: 1h}]\n"
+	put := func(text string) {
+		t.Helper()
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put(fmt.Sprintf(text, 1))
+	s := serve(t, socket(t), "--http", "off", "--data", t.TempDir(), "--policy", file)
 	s.check(t, "+6581234567")
+	put(fmt.Sprintf(text, 3))
+	s.cmd.Process.Signal(syscall.SIGHUP)
+	for n := int64(1); n != 3; {
+		n = s.check(t, "+6581234567").Limit
+	}
 	s.cmd.Process.Signal(syscall.SIGTERM)
-	if err := <-s.ended; err != nil || !strings.Contains(s.stderr.String(), "restart to change it") {
+	if err := <-s.ended; err != nil || !strings.Contains(s.stderr.String(), "limit one is raised from 1 to 3, at once") {
 		t.Errorf("%v\n%s", err, s.stderr)
 	}
 }

@@ -98,6 +98,36 @@ func (b *Book) Certificate(c *x509.Certificate) (Owner, bool) {
 func (b *Book) Load(accounts map[string]*policy.Account) (changed bool, err error) {
 	b.loading.Lock()
 	defer b.loading.Unlock()
+	next, err := b.read(accounts)
+	if err != nil {
+		return false, err
+	}
+	return b.put(next), nil
+}
+
+// Ready is Load in two steps, for who has more to change at once: put makes what was read count, and cannot fail. asked is what
+// Asked will say.
+func (b *Book) Ready(accounts map[string]*policy.Account) (put func() (changed bool), asked bool, err error) {
+	next, err := b.read(accounts)
+	if err != nil {
+		return nil, false, err
+	}
+	return func() bool {
+		b.loading.Lock()
+		defer b.loading.Unlock()
+		return b.put(next)
+	}, next.asked, nil
+}
+
+func (b *Book) put(next *set) (changed bool) {
+	if b.set.Load().source == next.source {
+		return false
+	}
+	b.set.Store(next)
+	return true
+}
+
+func (b *Book) read(accounts map[string]*policy.Account) (*set, error) {
 	r := reader{book: b, set: &set{keys: make(map[[sha256.Size]byte]Owner), names: make(map[string]Owner)}, hash: sha256.New()}
 	for _, name := range slices.Sorted(maps.Keys(accounts)) {
 		r.account(name, accounts[name])
@@ -105,14 +135,10 @@ func (b *Book) Load(accounts map[string]*policy.Account) (changed bool, err erro
 	r.set.asked = len(r.set.keys)+len(r.set.names) > 0 || r.promised
 	r.admins(&b.options)
 	if len(r.problems) > 0 {
-		return false, errors.Join(r.problems...)
+		return nil, errors.Join(r.problems...)
 	}
 	r.hash.Sum(r.set.source[:0])
-	if old := b.set.Load(); old.source == r.set.source {
-		return false, nil
-	}
-	b.set.Store(r.set)
-	return true, nil
+	return r.set, nil
 }
 
 // Files are the files that Load reads for these accounts.
