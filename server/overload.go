@@ -30,8 +30,8 @@ type overload struct {
 const (
 	// maxWait is how long a call may wait for a processor.
 	maxWait = 100 * time.Millisecond
-	// probeEvery is how often the queue is looked at, while there are calls.
-	probeEvery = 10 * time.Millisecond
+	// probeEvery is how often the queue is looked at while there are calls, idleEvery how often it is looked whether there are any.
+	probeEvery, idleEvery = 10 * time.Millisecond, 100 * time.Millisecond
 	// lateProbes in a row are an overload; one may be the machine's own hiccup.
 	lateProbes = 3
 )
@@ -47,11 +47,14 @@ func (o *overload) watch(ctx context.Context) {
 		case <-tick.C:
 		}
 		now := o.calls.Load()
-		if now-before < lateProbes && !o.refusing.Load() {
-			before = now
+		idle := now-before < lateProbes && !o.refusing.Load()
+		before = now
+		if idle {
+			o.late = 0
+			tick.Reset(idleEvery)
 			continue
 		}
-		before = now
+		tick.Reset(probeEvery)
 		start := time.Now()
 		runtime.Gosched() // to the end of the queue that all processors share
 		o.observe(time.Since(start))
