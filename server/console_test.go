@@ -201,7 +201,8 @@ func TestConsole_onlyOurOwnPageActs(t *testing.T) {
 		"another site's frame":       {"/console/", 403, []string{"Sec-Fetch-Site", "cross-site", "Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "iframe"}},
 		"a link of another site":     {"/console/", 200, []string{"Sec-Fetch-Site", "cross-site", "Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "document"}},
 		"a browser of before":        {"/console/", 200, []string{"Sec-Fetch-Site", ""}},
-		"no such file":               {"/console/../server.go", 404, nil},
+		"no such file":               {"/console/console.go", 404, nil},
+		"a way around the door":      {"/console/../v1/check", 401, nil},
 		"out of the folder, encoded": {"/console/%2e%2e%2fconsole.go", 404, nil},
 	} {
 		res := b.ask("GET", tt.path, "", tt.header...)

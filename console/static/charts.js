@@ -50,6 +50,9 @@ function points(seconds) {
   return { at, fates: sums.map((row) => row.map((v, i) => (seen[i] ? v / seen[i] : null))), times: worst };
 }
 
+// powersOfTen leaves out the lines between them.
+const powersOfTen = (u, splits) => splits.map((v) => (Math.abs(Math.log10(v) - Math.round(Math.log10(v))) < 1e-6 ? v : null));
+
 export class Charts {
   #seconds = [];
   #hidden = new Set();
@@ -124,7 +127,7 @@ export class Charts {
       ...common($('latency'), 110),
       // By powers of ten: one slow second must not press the others flat.
       scales: { x: { time: true }, y: { distr: 3, range: (u, min, max) => [10 ** Math.floor(Math.log10(min || 1e-5)), 10 ** Math.ceil(Math.log10(max || 1e-4) + 0.05)] } },
-      axes: [{ ...axis(), values: clockTimes }, { ...axis((u, splits) => splits.map((v) => (Number.isInteger(Math.round(Math.log10(v) * 1e6) / 1e6) ? took(v) : ''))), space: 28 }],
+      axes: [{ ...axis(), values: clockTimes }, { ...axis((u, splits) => splits.map((v) => (v === null ? '' : took(v)))), space: 20, filter: powersOfTen, grid: { stroke: resolved('line'), width: 1, filter: powersOfTen } }],
       series: [{}, ...times.map((t) => ({ label: t.label, stroke: resolved(t.id === 'p50' ? 'accent' : 'other'), width: 1.5, points: { show: false }, spanGaps: true }))],
     }, [this.#points.at, ...this.#points.times], $('latency'));
     for (const host of [$('verdicts'), $('latency')]) host.querySelector('.uplot').setAttribute('aria-hidden', 'true'); // the legends say it

@@ -3,7 +3,7 @@ import { $, el, show, text } from './dom.js';
 import * as words from './words.js';
 
 const results = { pass: 'passes', decides: 'decides', skipped: 'not asked' };
-const steps = { test_numbers: 'Test numbers', block_list: 'Block list', consent: 'Consent', numbers: 'Number rules', allow_list: 'Allow list',
+const steps = { test_numbers: 'Test numbers', block_list: 'Block list', consent: 'Consent', numbers: 'Number rules', template: 'Template', allow_list: 'Allow list',
   client_address: 'Client address', detection: 'Detection', delays_and_limits: 'Delays and limits' };
 
 export function explaining(ask) {
