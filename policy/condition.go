@@ -32,12 +32,7 @@ func (c *Condition) Holds(s *Send) bool {
 	if c == nil {
 		return true
 	}
-	var answer outcome
-	if c.test != nil {
-		answer = c.test(s)
-	} else {
-		answer = evaluate(c.program, s)
-	}
+	answer := c.answer(s)
 	if answer == failed {
 		c.failures.Add(1)
 	}
@@ -80,15 +75,15 @@ func (c *Condition) maybe(s *Send) bool { return c == nil || c.opaque || c.Holds
 
 func (c *Condition) asks(variable string) bool { return c != nil && has(c.about, variable) }
 
-// ConditionFailures is how often conditions of this policy could not be answered, by the name of their rule; a delay is
-// called "delay:PURPOSE". It is empty where all could.
+// ConditionFailures is how often conditions of this policy could not be answered, by the name of the rule that has one; a delay is
+// called "delay:PURPOSE".
 func (p *Policy) ConditionFailures() map[string]uint64 {
 	out := make(map[string]uint64)
 	seen := make(map[*Condition]bool) // limits of accounts share that of the limit they stand in for
 	for rule, c := range p.conditions() {
-		if n := c.Failures(); n > 0 && !seen[c] {
+		if !seen[c] {
 			seen[c] = true
-			out[rule] += n
+			out[rule] += c.Failures()
 		}
 	}
 	return out

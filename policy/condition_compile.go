@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"regexp"
@@ -39,7 +40,7 @@ type expression struct {
 }
 
 // compile reads an expression in an environment. It finds everything that is wrong, or nothing.
-func compile(env *cel.Env, text string, vars map[string]*cel.Type, want []*cel.Type, lengths cost.Estimator) (*expression, []finding) {
+func compile(env *cel.Env, text string, vars map[string]*cel.Type, want []*cel.Type, lengths cost.Estimator, most uint64) (*expression, []finding) {
 	if len(text) > maxExpression {
 		return nil, []finding{{0, fmt.Sprintf("it is longer than %d bytes: write a shorter one, or several rules", maxExpression)}}
 	}
@@ -54,10 +55,10 @@ func compile(env *cel.Env, text string, vars map[string]*cel.Type, want []*cel.T
 	switch {
 	case err != nil:
 		return nil, []finding{{0, "its cost cannot be estimated: write a simpler one"}}
-	case estimate.Max > maxExpressionCost:
-		return nil, []finding{{0, fmt.Sprintf("it may cost %s steps for one send and %d are allowed: leave out loops in loops and long patterns", steps(estimate.Max), maxExpressionCost)}}
+	case estimate.Max > most:
+		return nil, []finding{{0, fmt.Sprintf("it may cost %s steps for one message and %d are allowed: leave out loops in loops and long patterns", steps(estimate.Max), most)}}
 	}
-	program, err := env.Program(checked, cel.EvalOptions(cel.OptOptimize), cel.CostLimit(maxExpressionCost))
+	program, err := env.Program(checked, cel.EvalOptions(cel.OptOptimize), cel.CostLimit(most))
 	if err != nil {
 		return nil, []finding{{0, "it cannot be made into a program: " + maskDigits(firstLine(err.Error()))}}
 	}
@@ -199,7 +200,7 @@ func sendSizes() sizes {
 
 // compileCondition makes a condition of a text.
 func compileCondition(env *cel.Env, text string) (*Condition, []finding) {
-	x, wrong := compile(env, text, sendVariables(), []*cel.Type{cel.BoolType}, sendSizes())
+	x, wrong := compile(env, text, sendVariables(), []*cel.Type{cel.BoolType}, sendSizes(), maxExpressionCost)
 	if wrong != nil {
 		return nil, wrong
 	}
@@ -296,7 +297,7 @@ func literalsOf(c ast.CallExpr) []literal {
 // check says what is wrong with a literal.
 func (l *literal) check() error {
 	if l.dynamic {
-		return fmt.Errorf("this must be written out: write a text in quotes")
+		return errors.New("this must be written out: write a text in quotes")
 	}
 	switch l.of {
 	case varCountry:

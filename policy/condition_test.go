@@ -129,8 +129,8 @@ func TestCondition_errors(t *testing.T) {
 		"empty":           {`when: §""`, `it is empty: write CEL over the send, such as send.country == "ID" && !send.known_good, or leave the key out`},
 		"a list":          {`when: §[a]`, `this is a list: write CEL over the send, such as send.country == "ID" && !send.known_good`},
 		"account":         {`when: 'send.account == §"acne"'`, `there is no account "acne": did you mean "acme"?`},
-		"nested loops":    {`when: '§send.attributes.all(a, send.attributes.all(b, send.attributes.all(c, send.attributes.all(d, a != b && c != d))))'`, `it may cost 1398098 steps for one send and 10000 are allowed: leave out loops in loops and long patterns`},
-		"pattern on long": {`when: '§send.attributes.all(a, send.attributes[a].matches("` + strings.Repeat("(a|b)+", 30) + `"))'`, `it may cost 18610 steps for one send and 10000 are allowed: leave out loops in loops and long patterns`},
+		"nested loops":    {`when: '§send.attributes.all(a, send.attributes.all(b, send.attributes.all(c, send.attributes.all(d, a != b && c != d))))'`, `it may cost 1398098 steps for one message and 10000 are allowed: leave out loops in loops and long patterns`},
+		"pattern on long": {`when: '§send.attributes.all(a, send.attributes[a].matches("` + strings.Repeat("(a|b)+", 30) + `"))'`, `it may cost 18610 steps for one message and 10000 are allowed: leave out loops in loops and long patterns`},
 	} {
 		src := "version: 1\naccounts: {acme: {}}\nlimits:\n  - name: a\n    " + tt.yaml + "\n    by: number\n    limit: 1\n    window: 1m\n"
 		before, after, _ := strings.Cut(src, "§") // where the problem is

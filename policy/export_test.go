@@ -13,7 +13,7 @@ func BothWays(text string) (typedly, byCEL func(*Send) string) {
 	if err != nil {
 		panic(err)
 	}
-	x, wrong := compile(env, text, sendVariables(), []*cel.Type{cel.BoolType}, sendSizes())
+	x, wrong := compile(env, text, sendVariables(), []*cel.Type{cel.BoolType}, sendSizes(), maxExpressionCost)
 	if wrong != nil {
 		panic(text + ": " + wrong[0].message)
 	}

@@ -42,7 +42,9 @@ const (
 	// A body has so many elements in all lists, and so many bytes in all texts, for the estimate of an expression's cost. What a real
 	// body has beyond that meets the same bound at run time.
 	estimatedList  = 100
-	estimatedBytes = 1024
+	estimatedBytes = 128
+	// maxRequestCost is more than a condition may cost, since a request has many sends: 2 ms at the worst.
+	maxRequestCost = 100_000
 )
 
 var requestCEL = cel.OpaqueType("request")
@@ -185,7 +187,7 @@ func (requestSizes) EstimateSize(e cost.AstNode) *cost.SizeEstimate {
 
 // computed makes a selector of an expression.
 func computed(env *cel.Env, text string) (extract.Selector, []finding) {
-	x, wrong := compile(env, text, requestVariables(), []*cel.Type{cel.StringType, cel.ListType(cel.StringType), cel.DynType, cel.ListType(cel.DynType)}, requestSizes{})
+	x, wrong := compile(env, text, requestVariables(), []*cel.Type{cel.StringType, cel.ListType(cel.StringType), cel.DynType, cel.ListType(cel.DynType)}, requestSizes{}, maxRequestCost)
 	if wrong != nil {
 		return extract.Selector{}, wrong
 	}

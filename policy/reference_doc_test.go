@@ -127,33 +127,6 @@ func at(n *yaml.Node, steps []string) (out []*yaml.Node) {
 	return out
 }
 
-// Every block of YAML in the page is accepted: a policy, or tests of one.
-func TestReference_docExamples(t *testing.T) {
-	text, err := os.ReadFile(docFile)
-	if err != nil {
-		t.Fatal(err)
-	}
-	blocks := regexp.MustCompile("(?s)```yaml\n(.*?)```").FindAllStringSubmatch(string(text), -1)
-	if len(blocks) < 3 {
-		t.Fatalf("%d blocks", len(blocks))
-	}
-	for _, block := range blocks {
-		src := block[1]
-		if strings.HasPrefix(src, "tests:") {
-			if _, err := policy.ParseTests("tests", []byte(src), nil); err != nil {
-				t.Errorf("%v\n%s", err, src)
-			}
-			continue
-		}
-		if !strings.HasPrefix(src, "version:") {
-			src = "version: 1\n" + src
-		}
-		if _, err := policy.Parse("policy", []byte(src)); err != nil {
-			t.Errorf("%v\n%s", err, src)
-		}
-	}
-}
-
 // The tests of testdata use every key that tests have.
 func TestTestReference_isWhatTheExampleUses(t *testing.T) {
 	src, err := os.ReadFile("testdata/tests.yaml")

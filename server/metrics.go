@@ -238,6 +238,9 @@ func (s *state) Collect(ch chan<- prometheus.Metric) {
 	for state, n := range map[string]int64{"new": asked.Replies.New, "replayed": asked.Replies.Replayed, "conflict": asked.Replies.Conflicts, "full": asked.Replies.Full, "too_long": asked.Unremembered} {
 		tell(counter, "idempotency_total", "Questions with an idempotency key, by what was known of it; full and too_long are answers that are not remembered.", float64(n), "state", state)
 	}
+	for rule, n := range s.gate.Policy().ConditionFailures() {
+		tell(counter, "condition_unanswered_total", "Conditions of a rule that could not be answered, so that the rule applied.", float64(n), "rule", rule)
+	}
 	stats := s.store.Stats()
 	tell(gauge, "store_capacity_keys", "Keys that fit into the store.", float64(stats.Capacity))
 	tell(gauge, "store_occupied_keys", "Places that hold a key, in use or run out.", float64(stats.Occupied))
