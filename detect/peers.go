@@ -7,6 +7,20 @@ func (e *Engine) Watches(s *Send) bool {
 	return s.Purpose == OTP && s.Number != 0 && e.policy.Load().levelOf(s.Account) != LevelOff
 }
 
+// Active says that some account's sends are judged.
+func (e *Engine) Active() bool {
+	p := e.policy.Load()
+	if p.Level != LevelOff {
+		return true
+	}
+	for _, l := range p.Accounts {
+		if l != LevelOff {
+			return true
+		}
+	}
+	return false
+}
+
 // Block finds a block on the list by its ID.
 func (e *Engine) Block(id uint64) (Block, bool) {
 	row, ok := e.blocks.get(id)
