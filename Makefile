@@ -6,7 +6,7 @@ SHELL := bash
 .DELETE_ON_ERROR:
 
 # Programs that tests run against; one word each, see tools/real.sh.
-REAL     ?= redis-server valkey-server toxiproxy-server nginx njs haproxy caddy envoy chromium
+REAL     ?= redis-server valkey-server toxiproxy-server nginx njs haproxy caddy envoy chromium prometheus
 # How long `make fuzz` gives each fuzzer.
 FUZZTIME ?= 30s
 # How long a benchmark runs, and how often: benchstat wants 6 or more for an interval.
