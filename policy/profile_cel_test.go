@@ -139,3 +139,23 @@ func FuzzComputed(f *testing.F) {
 		}
 	})
 }
+
+// What finding the number costs, the reading of the body (140 bytes) included and beside it a selector.
+func BenchmarkComputed(b *testing.B) {
+	body := `{"text":"your code is 123456, do not show it to anybody","kind":"code","to":"+6591234567","list":[{"to":"+6591234501"},{"to":"+6591234502"}]}`
+	plain, _ := extract.ParseSelector("body.json.to")
+	list, _ := extract.ParseSelector("body.json.list[*].to")
+	for _, way := range []struct {
+		name   string
+		number extract.Selector
+	}{{"selector", plain}, {"cel", numberOf(b, "request.json.to")}, {"selector-list", list}, {"cel-list", numberOf(b, `request.json.list.map(m, m.to)`)}} {
+		b.Run(way.name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, fault := reading(body).All(way.number); fault != "" {
+					b.Fatal(fault)
+				}
+			}
+		})
+	}
+}

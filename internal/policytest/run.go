@@ -66,6 +66,8 @@ func Run(ctx context.Context, p *policy.Policy, f *policy.TestFile) (*Report, er
 		if table, err = prices.Parse(f.Name+" prices", []byte(f.Prices)); err != nil {
 			return nil, err
 		}
+	} else if len(p.Spend) > 0 {
+		return nil, fmt.Errorf("%s: the policy has budgets: write prices: | and below it a table such as prefix,price,currency", f.Name)
 	}
 	for i := range f.Tests {
 		t := &f.Tests[i]
