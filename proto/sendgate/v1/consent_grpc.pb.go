@@ -390,7 +390,8 @@ const (
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// ConsentAdminService is for the operator. Every call needs an admin key or certificate. What changes something is audited.
+// ConsentAdminService is for the operator. Every call needs an admin key or certificate. What changes something is
+// audited, but for ReportTemplate, which only passes on what a platform says.
 type ConsentAdminServiceClient interface {
 	// OptOut puts a number out by hand. Only OptIn brings it back.
 	OptOut(ctx context.Context, in *OptOutRequest, opts ...grpc.CallOption) (*OptOutResponse, error)
@@ -589,7 +590,8 @@ func (c *consentAdminServiceClient) ReleaseTemplate(ctx context.Context, in *Rel
 // All implementations must embed UnimplementedConsentAdminServiceServer
 // for forward compatibility.
 //
-// ConsentAdminService is for the operator. Every call needs an admin key or certificate. What changes something is audited.
+// ConsentAdminService is for the operator. Every call needs an admin key or certificate. What changes something is
+// audited, but for ReportTemplate, which only passes on what a platform says.
 type ConsentAdminServiceServer interface {
 	// OptOut puts a number out by hand. Only OptIn brings it back.
 	OptOut(context.Context, *OptOutRequest) (*OptOutResponse, error)

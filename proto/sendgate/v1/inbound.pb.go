@@ -98,7 +98,7 @@ type ReportInboundRequest struct {
 	Postback string `protobuf:"bytes,5,opt,name=postback,proto3" json:"postback,omitempty"`
 	// When it was written. Unset: now. Not in the future.
 	OccurredAt *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=occurred_at,json=occurredAt,proto3" json:"occurred_at,omitempty"`
-	// The platform's id of the message, kept as evidence. Never a phone number. At most 128 bytes.
+	// The platform's id of the message. A hash of it is kept as evidence, and a keyword counts once by it. At most 128 bytes.
 	Reference     string `protobuf:"bytes,7,opt,name=reference,proto3" json:"reference,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
