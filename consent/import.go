@@ -50,6 +50,14 @@ func (e *ImportError) Error() string {
 	return strings.TrimSuffix(b.String(), "\n")
 }
 
+// ImportOptions of Import.
+type ImportOptions struct {
+	// Told is called now and then. Default none.
+	Told func(Imported)
+	// Accepts says why an account's data may not be here. Default: it may.
+	Accepts func(account string) error
+}
+
 // row is one line of an import, as small as can be: there are millions.
 type row struct {
 	person person
@@ -61,12 +69,13 @@ type row struct {
 // writes it; beside it may stand "account", "sender", "since" (RFC 3339; default now) and others, which are ignored.
 //
 // All of a file is stored or nothing. A line that is wrong is an [*ImportError]. What a crash cuts off is taken back when the store
-// is opened again. It returns when all is on disk; what was out before stays as it is. Told, if not nil, is called now and then.
-func (l *Ledger) Import(ctx context.Context, now time.Time, from io.Reader, told func(Imported)) (Imported, error) {
+// is opened again. It returns when all is on disk; what was out before stays as it is.
+func (l *Ledger) Import(ctx context.Context, now time.Time, from io.Reader, o ImportOptions) (Imported, error) {
+	told := o.Told
 	if told == nil {
 		told = func(Imported) {}
 	}
-	rows, err := l.readRows(ctx, now, from, told)
+	rows, err := l.readRows(ctx, now, from, told, o.Accepts)
 	if err != nil {
 		return Imported{}, err
 	}
@@ -151,7 +160,7 @@ func (l *Ledger) undoImports(ctx context.Context) error {
 	return l.store.Apply(ctx, undone...)
 }
 
-func (l *Ledger) readRows(ctx context.Context, now time.Time, from io.Reader, told func(Imported)) ([]row, error) {
+func (l *Ledger) readRows(ctx context.Context, now time.Time, from io.Reader, told func(Imported), accepts func(string) error) ([]row, error) {
 	in := csv.NewReader(from)
 	in.ReuseRecord, in.TrimLeadingSpace = true, true
 	head, err := in.Read()
@@ -199,6 +208,9 @@ func (l *Ledger) readRows(ctx context.Context, now time.Time, from io.Reader, to
 			}
 			return ""
 		})
+		if err == nil && accepts != nil {
+			err = accepts(l.scopes.place(r.scope).Account)
+		}
 		if err != nil {
 			note(line, strings.TrimPrefix(err.Error(), "consent: "))
 			continue

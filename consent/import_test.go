@@ -17,13 +17,27 @@ func TestImport_tellsEveryLine(t *testing.T) {
 	for range 200 {
 		file.WriteString("+1,\n")
 	}
-	_, err := l.Import(ctx, noon, strings.NewReader(file.String()), nil)
+	_, err := l.Import(ctx, noon, strings.NewReader(file.String()), consent.ImportOptions{})
 	var wrong *consent.ImportError
 	if !errors.As(err, &wrong) || len(wrong.Lines) != 100 || wrong.More != 102 || wrong.Lines[0].Line != 3 || wrong.Lines[1].Line != 4 || !strings.Contains(err.Error(), "line 4: since:") {
 		t.Fatalf("%v", err)
 	}
 	if _, out := l.OptedOut(number(t, "+14155550123"), consent.Scope{}); out {
 		t.Error("a line of a wrong file was taken")
+	}
+}
+
+func TestImport_accepts(t *testing.T) {
+	l := ledger(t, new(consent.Memory), consent.Rules{})
+	elsewhere := func(account string) error {
+		if account == "eu-shop" {
+			return errors.New("stays in region eu")
+		}
+		return nil
+	}
+	_, err := l.Import(ctx, noon, strings.NewReader("number,account\n+14155550123,acme\n+14155550123,eu-shop\n"), consent.ImportOptions{Accepts: elsewhere})
+	if err == nil || !strings.Contains(err.Error(), "line 3: stays in region eu") {
+		t.Errorf("an account of another region: %v", err)
 	}
 }
 
@@ -35,7 +49,7 @@ func TestImport_onceAndTold(t *testing.T) {
 		fmt.Fprintf(&file, "+1415%07d,acme\n", 5000000+i%20_000)
 	}
 	var told []consent.Imported
-	done, err := l.Import(ctx, noon, strings.NewReader(file.String()), func(i consent.Imported) { told = append(told, i) })
+	done, err := l.Import(ctx, noon, strings.NewReader(file.String()), consent.ImportOptions{Told: func(i consent.Imported) { told = append(told, i) }})
 	if want := (consent.Imported{Read: 40_000, Added: 20_000, Known: 20_000}); err != nil || done != want {
 		t.Errorf("%+v, %v, want %+v", done, err, want)
 	}
@@ -71,7 +85,7 @@ func TestImport_allOrNothing(t *testing.T) {
 		l := ledger(t, broken, consent.Rules{})
 		_, err := l.OptOut(ctx, early, consent.Record{At: noon, Account: "globex", Source: "api"})
 		must(t, err)
-		if _, err := l.Import(ctx, noon, strings.NewReader(file.String()), nil); err == nil {
+		if _, err := l.Import(ctx, noon, strings.NewReader(file.String()), consent.ImportOptions{}); err == nil {
 			t.Fatal("no error from a store that is full")
 		}
 		broken.left = 1

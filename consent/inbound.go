@@ -3,6 +3,7 @@ package consent
 import (
 	"context"
 	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"time"
 
@@ -18,8 +19,8 @@ type Inbound struct {
 	Text   string
 	// Postback is what a button of RCS or WhatsApp sent, in the place of Text.
 	Postback string
-	// Reference is the platform's id of the message. It is kept as evidence, and a keyword counts once by it: who posts an old
-	// START again changes nothing.
+	// Reference is the platform's id of the message. A hash of it is kept as evidence, because some platforms write the person's number
+	// into it. A keyword counts once by it: who posts an old START again changes nothing.
 	Reference string
 }
 
@@ -42,6 +43,10 @@ func (l *Ledger) Hear(ctx context.Context, in Inbound) (Heard, error) {
 	rules := l.rules.Load()
 	voice := rules.voice(in.Scope)
 	var h Heard
+	if in.Reference != "" {
+		sum := sha256.Sum256([]byte(in.Reference))
+		in.Reference = "sha256:" + hex.EncodeToString(sum[:16])
+	}
 	source := SourceKeyword
 	if in.Postback != "" {
 		source = SourceButton

@@ -533,7 +533,7 @@ func TestSweep(t *testing.T) {
 func TestCSV(t *testing.T) {
 	l := ledger(t, new(consent.Memory), consent.Rules{})
 	file := "number,account,sender,since,note\n+14155550123,acme,,2026-01-02T03:04:05Z,x\n +44 7400 123456 ,acme,12345,,\n+14155550123,acme,,,twice\n"
-	done, err := l.Import(ctx, noon, strings.NewReader(file), nil)
+	done, err := l.Import(ctx, noon, strings.NewReader(file), consent.ImportOptions{})
 	if err != nil || done.Read != 3 {
 		t.Fatal(done, err)
 	}
@@ -541,7 +541,7 @@ func TestCSV(t *testing.T) {
 	if !out || since.IsZero() {
 		t.Errorf("imported: %v %v", since, out)
 	}
-	again, err := l.Import(ctx, noon, strings.NewReader(file), nil)
+	again, err := l.Import(ctx, noon, strings.NewReader(file), consent.ImportOptions{})
 	if err != nil || again.Added != 0 || again.Known != 3 {
 		t.Errorf("again: %+v, %v", again, err)
 	}
@@ -551,7 +551,7 @@ func TestCSV(t *testing.T) {
 		t.Errorf("export: %s", exported.String())
 	}
 	twin := ledger(t, new(consent.Memory), consent.Rules{})
-	if done, err := twin.Import(ctx, noon, &exported, nil); err != nil || done.Added != 2 {
+	if done, err := twin.Import(ctx, noon, &exported, consent.ImportOptions{}); err != nil || done.Added != 2 {
 		t.Errorf("import of an export: %+v, %v", done, err)
 	}
 	var own bytes.Buffer
@@ -570,7 +570,7 @@ func TestCSV(t *testing.T) {
 		"number\n+14155550123,extra\n":                 "wrong number of fields",
 	} {
 		l := ledger(t, new(consent.Memory), consent.Rules{})
-		done, err := l.Import(ctx, noon, strings.NewReader(file), nil)
+		done, err := l.Import(ctx, noon, strings.NewReader(file), consent.ImportOptions{})
 		if err == nil || !strings.Contains(err.Error(), want) || done.Added != 0 || strings.Contains(err.Error(), "rub") {
 			t.Errorf("%q: %v, want %q", file, err, want)
 		}
@@ -583,7 +583,7 @@ func FuzzImport(f *testing.F) {
 	f.Add("\ufeffnumber;account\n\"+1\n")
 	f.Fuzz(func(t *testing.T, file string) {
 		l := ledger(t, new(consent.Memory), consent.Rules{})
-		done, err := l.Import(ctx, noon, strings.NewReader(file), nil)
+		done, err := l.Import(ctx, noon, strings.NewReader(file), consent.ImportOptions{})
 		if err != nil && done.Added > 0 {
 			t.Errorf("%d rows of a wrong file were taken", done.Added)
 		}

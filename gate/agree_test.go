@@ -210,6 +210,7 @@ func TestRegion(t *testing.T) {
 				_, err := f.Check(t.Context(), &req)
 				return err
 			},
+			"accepts": f.Accepts,
 			"hear": func(account string) error {
 				_, err := f.Hear(t.Context(), &gate.Inbound{Number: "+6581234567", Account: account, Text: "STOP"})
 				return err

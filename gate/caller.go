@@ -16,6 +16,9 @@ type Caller struct {
 	// Trusted says that what he tells about a challenge is believed: he has an identity, or is on this machine where nobody is
 	// asked for one.
 	Trusted bool
+	// Vouched says that something else than the connection proves the account, such as the signature of a platform: it may come
+	// from anywhere.
+	Vouched bool
 }
 
 // ForbiddenError is returned when the caller may not do what he asks. Nothing was charged.
@@ -37,7 +40,7 @@ func (r *rules) actFor(c *Caller, named string) (string, error) {
 		return "", &ForbiddenError{"ACCOUNT_OTHER", "account: the caller's key or certificate is of another account: name your own or leave it out"}
 	}
 	a := r.policy.Accounts[account]
-	if a != nil && !mayConnect(a, c.Peer) {
+	if a != nil && !c.Vouched && !mayConnect(a, c.Peer) {
 		return "", &ForbiddenError{"ADDRESS_NOT_ALLOWED", "the account may not be used from this address: its allow_addresses does not hold it"}
 	}
 	if a != nil && !r.holds(a) {

@@ -3,6 +3,7 @@ package gate
 import (
 	"context"
 	"errors"
+	"net/netip"
 	"time"
 
 	"github.com/sendgate/sendgate/consent"
@@ -45,6 +46,12 @@ func (g *Gate) Hear(ctx context.Context, in *Inbound) (consent.Heard, error) {
 	}
 	h, err := g.consent.Hear(ctx, consent.Inbound{At: who.at, Number: who.number, Scope: who.scope, Text: in.Text, Postback: in.Postback, Reference: in.Reference})
 	return h, consentError(ctx, err)
+}
+
+// ClientOf is the address that a request of ours came from, by the policy's trusted proxies; invalid where that is not known.
+func (g *Gate) ClientOf(f *Forwarded) netip.Addr {
+	var bad violations
+	return g.rules.Load().client(&Request{Forwarded: f}, &bad)
 }
 
 // someone is a person, and who writes to them.

@@ -54,8 +54,11 @@ func (a *consentAdmin) about(ctx context.Context, what, number, account, reason,
 		return err
 	}
 	n, err := a.person(number)
+	if err == nil {
+		err = a.gate.Accepts(account)
+	}
 	if err != nil {
-		return err
+		return a.failed(err)
 	}
 	entry.Account, entry.Values = account, []string{n.String()}
 	if err := a.audit.around(entry, func() error { return do(l, n, entry) }); err != nil {
@@ -233,6 +236,9 @@ func (a *consentAdmin) ReportTemplate(ctx context.Context, in *sendgatev1.Report
 		return nil, invalid("template.account", "required: write whose template it is")
 	case len(events) == 0:
 		return nil, invalid("status", "nothing is told: write a status, a quality or a category")
+	}
+	if err := a.gate.Accepts(id.Account); err != nil {
+		return nil, a.failed(err)
 	}
 	for i := range events {
 		if err := events[i].Check(); err != nil {

@@ -102,7 +102,8 @@ func (a *consentAdmin) ImportSuppressions(stream grpc.BidiStreamingServer[sendga
 	}
 	var done consent.Imported
 	err := a.receive(stream.Context(), "import_suppressions", next, func(l *consent.Ledger, file io.Reader) (err error) {
-		done, err = l.Import(stream.Context(), a.gate.Now(), file, func(i consent.Imported) { _ = tell(i, false) }) // who hears nothing has gone, and the context says so
+		done, err = l.Import(stream.Context(), a.gate.Now(), file, consent.ImportOptions{Accepts: a.gate.Accepts,
+			Told: func(i consent.Imported) { _ = tell(i, false) }}) // who hears nothing has gone, and the context says so
 		return err
 	})
 	if err != nil {

@@ -44,6 +44,7 @@ func newHTTP(s *service, operators *admin, page *console, ready func() bool) *ht
 		io.WriteString(w, "ready\n")
 	})
 	mux.Handle("GET /metrics", s.metrics.handler())
+	mux.HandleFunc(webhookPath+"{name}", s.serveWebhook)
 	mux.Handle(newConnect(s))
 	mux.Handle((&consents{service: s}).connect())
 	mux.Handle(operators.connect())

@@ -39,7 +39,8 @@ func needOf(path string) need {
 		strings.HasPrefix(path, "/"+sendgatev1connect.ReportServiceName+"/"),
 		strings.HasPrefix(path, "/"+sendgatev1connect.BoardServiceName+"/"):
 		return needAdmin
-	case path == "/healthz", path == "/readyz", path == "/metrics",
+	case strings.HasPrefix(path, webhookPath), // they are known by what is signed
+		path == "/healthz", path == "/readyz", path == "/metrics",
 		path == "/", strings.HasPrefix(path, consolePath), // the console asks for itself
 		strings.HasPrefix(path, "/grpc.health."), strings.HasPrefix(path, "/grpc.reflection."):
 		return needNothing

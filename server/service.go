@@ -23,6 +23,8 @@ type service struct {
 	metrics  *metrics
 	tracing  *tracing // nil for none
 	inFlight bound
+	// refusedHook tells of webhooks that were refused.
+	refusedHook seldom
 }
 
 // bound counts what is in flight and refuses what is too much.
