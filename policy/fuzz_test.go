@@ -21,6 +21,7 @@ func FuzzParse(f *testing.F) {
 		}
 		f.Add(src)
 	}
+	f.Add([]byte("version: 1\nlimits: [{when: &x [*x]}]")) // a cycle
 	f.Add([]byte("version: 1\nlimits: [{name: a, by: [client, number], limit: 1, window: 1m, match: {country: NO}}]"))
 	f.Fuzz(func(t *testing.T, src []byte) {
 		p, err := policy.Parse("p.yaml", src)

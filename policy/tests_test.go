@@ -41,7 +41,7 @@ func TestParseTests_errors(t *testing.T) {
 
 // Whatever the file is: no panic, and every problem has a place.
 func FuzzParseTests(f *testing.F) {
-	for _, seed := range []string{"tests: [{name: a, steps: [{send: {number: +6598887766}, repeat: 3, every: 1m}]}]", "prices: x\ntests: []",
+	for _, seed := range []string{"tests: [{name: a, steps: [{send: {number: +6598887766}, repeat: 3, every: 1m}]}]", "prices: x\ntests: []", "tests: &a [*a]",
 		"tests: [{name: a, defaults: {attributes: {a: b}}, steps: [{outcome: sent, of: a, retry_after: 1s-2s, shadow: [a]}]}]"} {
 		f.Add([]byte(seed))
 	}

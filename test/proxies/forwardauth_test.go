@@ -64,6 +64,12 @@ func proxyExamples() []proxyExample {
 // startProxy runs an example as it is but for ports and paths, and for what replace edits.
 func startProxy(t *testing.T, x proxyExample, replace ...string) *asking {
 	t.Helper()
+	return startProxyWith(t, x, example(t, "examples/"+x.name+"/policy.yaml"), func(*server.Options) {}, replace...)
+}
+
+// startProxyWith does the same with another policy, and a change of the sidecar's options.
+func startProxyWith(t *testing.T, x proxyExample, policyYAML string, change func(*server.Options), replace ...string) *asking {
+	t.Helper()
 	switch x.name { // before anything is started
 	case "nginx", "caddy", "haproxy":
 		program(t, x.name)
@@ -77,7 +83,7 @@ func startProxy(t *testing.T, x proxyExample, replace ...string) *asking {
 	}
 	p := &asking{t: t, app: startApp(t), client: plain(t)}
 	check := ""
-	p.side = startSidecar(t, example(t, "examples/"+x.name+"/policy.yaml"), dir, func(o *server.Options) {
+	p.side = startSidecar(t, policyYAML, dir, change, func(o *server.Options) {
 		if !x.tcp {
 			return
 		}
@@ -168,6 +174,7 @@ func TestForwardAuth_failOpen(t *testing.T) {
 		replace := map[string][]string{
 			"nginx":   {"return 503 '{\"title\":\"Service Unavailable\",\"status\":503}\\n';", "proxy_pass http://app;"},
 			"njs":     {}, // in its script, below
+			"caddy":   {"header Retry-After 1\n\t\trespond \"no answer, try again\" 503", "import app"},
 			"haproxy": {"{ var(txn.rl_status) -m int 0 } or { var(txn.rl_status) -m int ge 500 }", "{ always_false }", "unless { var(txn.rl_status) -m int 200 }", "unless { var(txn.rl_status) -m int 200 } or { var(txn.rl_status) -m int 0 } or { var(txn.rl_status) -m int ge 500 }"},
 		}[x.name]
 		if replace == nil {
