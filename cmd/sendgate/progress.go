@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"time"
 )
 
@@ -15,6 +16,9 @@ type progress struct {
 	read        func() int64
 	start, last time.Time
 }
+
+// barWide is how many characters a whole bar has.
+const barWide = 24
 
 func newProgress(w io.Writer, always bool, size int64, read func() int64) *progress {
 	p := &progress{w: w, size: size, read: read, start: time.Now(), last: time.Now()}
@@ -40,7 +44,8 @@ func (p *progress) lines(n int) {
 	text := fmt.Sprintf("%d lines, %.0f a second", n, float64(n)/passed.Seconds())
 	if read := p.read(); p.size > 0 && read > 0 {
 		left := time.Duration(float64(passed) * float64(p.size-read) / float64(read))
-		text = fmt.Sprintf("%3d%% %s, %s left", 100*read/p.size, text, left.Round(time.Second))
+		done := int(barWide * min(read, p.size) / p.size)
+		text = fmt.Sprintf("[%s%s] %3d%%  %s, %s left", strings.Repeat("=", done), strings.Repeat(" ", barWide-done), 100*read/p.size, text, left.Round(time.Second))
 	}
 	if p.term {
 		fmt.Fprintf(p.w, "\r\x1b[K%s", text)

@@ -106,7 +106,7 @@ func (t *table) next(e *event) error {
 		return errEmpty
 	}
 	t.record = append(t.record[:0], line...)
-	for t.open(t.record) { // a quoted text goes on in the next line
+	for open := t.open(line, false); open; { // a quoted text goes on in the next line
 		more, err := t.in.next()
 		switch {
 		case errors.Is(err, io.EOF):
@@ -117,6 +117,7 @@ func (t *table) next(e *event) error {
 			return &LineError{fmt.Errorf("a record longer than %d bytes: is a quote not closed?", maxLine)}
 		}
 		t.record = append(append(t.record, '\n'), more...)
+		open = t.open(more, true)
 	}
 	if err := t.split(t.record); err != nil {
 		return &LineError{err}
@@ -127,13 +128,12 @@ func (t *table) next(e *event) error {
 	return t.read(e)
 }
 
-// open says that the last field of a record begins with a quote that nothing closes.
-func (t *table) open(record []byte) bool {
-	quoted := false
-	start := true // of a field
-	for i := 0; i < len(record); i++ {
-		switch c := record[i]; {
-		case quoted && c == '"' && i+1 < len(record) && record[i+1] == '"':
+// open says whether, after one more line of a record, a quote is open that nothing has closed. A doubled quote never lies across lines.
+func (t *table) open(line []byte, quoted bool) bool {
+	start := !quoted // of a field
+	for i := 0; i < len(line); i++ {
+		switch c := line[i]; {
+		case quoted && c == '"' && i+1 < len(line) && line[i+1] == '"':
 			i++
 		case quoted && c == '"':
 			quoted = false
