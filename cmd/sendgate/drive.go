@@ -66,13 +66,17 @@ func newDriver(addr string, speedup, rate float64) (*driver, error) {
 	if !(speedup > 0) || rate < 0 {
 		return nil, errors.New("--speedup and --rate: write numbers above 0")
 	}
-	conn, err := grpc.NewClient(addr, grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithNoProxy())
+	conn, err := grpc.NewClient(addr, grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithNoProxy(), grpc.WithDefaultServiceConfig(asksAgain))
 	if err != nil {
 		return nil, fmt.Errorf("--addr %s: write host:port or unix:/path", addr)
 	}
 	return &driver{conn: conn, client: sendgatev1.NewSendGateServiceClient(conn), speedup: speedup, rate: rate,
 		room: make(chan struct{}, driversInFlight), sent: make(map[string]*sent)}, nil
 }
+
+// asksAgain has a sidecar that is overloaded asked again: it has charged nothing.
+const asksAgain = `{"methodConfig": [{"name": [{}], "retryPolicy": {"maxAttempts": 5, "initialBackoff": "0.5s", "maxBackoff": "5s",
+	"backoffMultiplier": 2, "retryableStatusCodes": ["RESOURCE_EXHAUSTED"]}}]}`
 
 func onThisMachine(addr string) bool {
 	if strings.HasPrefix(addr, "unix:") {
