@@ -3,6 +3,7 @@ package server
 import (
 	"cmp"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -57,6 +58,38 @@ func (b *Board) ruleList(p *policy.Policy) *sendgatev1.BoardRules {
 			mode = policy.Shadow
 		}
 		add("detect:"+e.Kind.String(), e.Action, mode)
+	}
+	return out
+}
+
+// shadowEvery is how often the shadow report is looked at: it is put together for each look.
+const shadowEvery = 5 * time.Second
+
+// rules are the rules of the policy, those in shadow with what the shadow report has on them, and candidates beside the rule that they
+// are for. b is locked.
+func (b *boards) rules() *sendgatev1.BoardRules {
+	out := b.board.ruleList(b.gate.Policy())
+	if b.gate.Book() == nil {
+		return out
+	}
+	if time.Since(b.reported) > shadowEvery {
+		b.reported, b.shadow = time.Now(), shadowRules(b.gate, time.Time{})
+	}
+	for _, s := range b.shadow {
+		kind := s.Kind
+		if kind == "detector" {
+			kind = "detect"
+		}
+		at := slices.IndexFunc(out.Rules, func(r *sendgatev1.BoardRule) bool { return r.Name == kind+":"+cmp.Or(s.CandidateOf, s.Rule) })
+		if at < 0 || s.Mode != "shadow" && s.Mode != "candidate" {
+			continue
+		}
+		r := out.Rules[at]
+		if s.Mode == "candidate" {
+			r = &sendgatev1.BoardRule{Name: kind + ":" + s.Rule, Says: "a candidate for " + s.CandidateOf, Mode: s.Mode}
+			out.Rules = slices.Insert(out.Rules, at+1, r)
+		}
+		r.Refused, r.Saved, r.Verified = s.Total.Denied+s.Total.Challenged, s.Total.Money, s.Total.Verified
 	}
 	return out
 }

@@ -32,11 +32,13 @@ type boards struct {
 	watch    stopwatch
 	failed   int64 // calls up to the last second
 
-	mu      sync.Mutex
-	parts   [boardParts]part
-	version uint64        // of the newest part
-	asked   time.Time     // when for budgets
-	ticked  chan struct{} // closed at the end of each second
+	mu       sync.Mutex
+	parts    [boardParts]part
+	version  uint64    // of the newest part
+	asked    time.Time // when for budgets
+	shadow   []*sendgatev1.ShadowRule
+	reported time.Time     // when shadow was looked at
+	ticked   chan struct{} // closed at the end of each second
 }
 
 // part is one part of the board, and at which version it last changed.
@@ -100,7 +102,7 @@ func (b *boards) refresh() {
 	}
 	for i, m := range [boardParts]proto.Message{
 		gatePart: b.gateNow(), reasonsPart: b.board.why(), attacksPart: b.board.attacks(blocks), blocksPart: blockList(blocks),
-		keysPart: b.board.limited(), rulesPart: b.board.ruleList(b.gate.Policy()), budgetsPart: b.budgets(),
+		keysPart: b.board.limited(), rulesPart: b.rules(), budgetsPart: b.budgets(),
 	} {
 		if p := &b.parts[i]; p.message == nil || !proto.Equal(p.message, m) {
 			b.version++
@@ -114,7 +116,7 @@ func (b *boards) news(after uint64) (*sendgatev1.WatchBoardResponse, uint64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if after == 0 { // who asks once is told what is, not what was when somebody watched last
-		b.asked = time.Time{}
+		b.asked, b.reported = time.Time{}, time.Time{}
 		b.refresh()
 	}
 	out := new(sendgatev1.WatchBoardResponse)

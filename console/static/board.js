@@ -173,12 +173,13 @@ export class Board {
     const money = Boolean(this.#state.gate.currency);
     list($('rules').tBodies[0], rules, (r) => r.name, (r) => el('tr', {},
       el('td', {}, words.family(r.name) === 'detection' ? words.kind(r.name.split(':')[1]) : words.reason(r.name)),
-      el('td', { class: 'optional muted' }), el('td', {}, el('span')), el('td', { class: 'number' }), el('td', { class: 'number money', hidden: !money })), (tr, r) => {
+      el('td', { class: 'optional muted' }), el('td', {}, el('span')), el('td', { class: 'number' }), el('td', { class: 'number money', hidden: !money }), el('td', { class: 'number optional' })), (tr, r) => {
       text(tr.cells[1], words.family(r.name) === 'detection' ? words.kindSays(r.name.split(':')[1]) : r.says);
       set(tr.cells[2].firstChild, { class: `badge ${r.mode}` });
       text(tr.cells[2].firstChild, r.mode);
       text(tr.cells[3], words.count(r.refused));
       text(tr.cells[4], this.#money(r.saved));
+      text(tr.cells[5], r.mode === 'shadow' || r.mode === 'candidate' ? words.count(r.verified) : '');
       tr.cells[3].classList.toggle('zero', r.refused === '0');
       tr.cells[4].classList.toggle('zero', r.saved === '0');
     });

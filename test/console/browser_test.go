@@ -44,6 +44,7 @@ var closeBrowser = func() {}
 func TestMain(m *testing.M) {
 	code := m.Run()
 	closeBrowser()
+	os.RemoveAll(programDir)
 	os.Exit(code)
 }
 

@@ -46,6 +46,7 @@ func TestConsole_anAttack(t *testing.T) {
 	p.until(`document.querySelectorAll('#budgets li').length > 0`)
 	before := is[string](p, `document.querySelector('#attacks .figures b').textContent`)
 	p.until(`document.querySelector('#attacks .figures b').textContent !== '` + before + `'`)
+	p.until(`[...document.querySelectorAll('#rules tr')].some((tr) => tr.textContent.includes('number-day') && tr.textContent.includes('shadow'))`)
 	p.axe("attack")
 	p.settle()
 	p.shoot("console-attack")

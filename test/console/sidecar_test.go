@@ -16,15 +16,18 @@ import (
 
 // program is the sidecar, built once.
 var program = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "sendgate-console-")
-	if err != nil {
+	var err error
+	if programDir, err = os.MkdirTemp("", "sendgate-console-"); err != nil {
 		return "", err
 	}
-	path := filepath.Join(dir, "sendgate")
+	path := filepath.Join(programDir, "sendgate")
 	out, err := exec.Command("go", "build", "-o", path, "../../cmd/sendgate").CombinedOutput()
 	os.Stderr.Write(out)
 	return path, err
 })
+
+// programDir is where it is; TestMain takes it away.
+var programDir string
 
 // sidecar is a real one, whose time goes fast.
 type sidecar struct {

@@ -1133,19 +1133,21 @@ func (x *BoardRules) GetRules() []*BoardRule {
 	return nil
 }
 
-// BoardRule is a rule or a detector. Counts are since the process began.
+// BoardRule is a rule or a detector. Counts are since the process began; in shadow, and of a candidate, since the shadow report began.
 type BoardRule struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// As in reasons: "limit:number-minute", "detect:ait_range".
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// What it says: "1 per 1m by number".
 	Says string `protobuf:"bytes,2,opt,name=says,proto3" json:"says,omitempty"`
-	// enforce, shadow or off.
+	// enforce, shadow, candidate or off.
 	Mode string `protobuf:"bytes,3,opt,name=mode,proto3" json:"mode,omitempty"`
-	// Answers that it decided and that were not ALLOW. Of a rule in shadow mode: that would have been.
+	// Answers that it decided and that were not ALLOW. In shadow: that would have been.
 	Refused int64 `protobuf:"varint,4,opt,name=refused,proto3" json:"refused,omitempty"`
 	// What they would have cost, in millionths. 0 without prices.
-	Saved         int64 `protobuf:"varint,5,opt,name=saved,proto3" json:"saved,omitempty"`
+	Saved int64 `protobuf:"varint,5,opt,name=saved,proto3" json:"saved,omitempty"`
+	// In shadow: of refused, sends that were later verified. These are people who would have been hurt.
+	Verified      int64 `protobuf:"varint,6,opt,name=verified,proto3" json:"verified,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1211,6 +1213,13 @@ func (x *BoardRule) GetRefused() int64 {
 func (x *BoardRule) GetSaved() int64 {
 	if x != nil {
 		return x.Saved
+	}
+	return 0
+}
+
+func (x *BoardRule) GetVerified() int64 {
+	if x != nil {
+		return x.Verified
 	}
 	return 0
 }
@@ -1458,13 +1467,14 @@ const file_sendgate_v1_board_proto_rawDesc = "" +
 	"\x04last\x18\x04 \x01(\x03R\x04last\":\n" +
 	"\n" +
 	"BoardRules\x12,\n" +
-	"\x05rules\x18\x01 \x03(\v2\x16.sendgate.v1.BoardRuleR\x05rules\"w\n" +
+	"\x05rules\x18\x01 \x03(\v2\x16.sendgate.v1.BoardRuleR\x05rules\"\x93\x01\n" +
 	"\tBoardRule\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04says\x18\x02 \x01(\tR\x04says\x12\x12\n" +
 	"\x04mode\x18\x03 \x01(\tR\x04mode\x12\x18\n" +
 	"\arefused\x18\x04 \x01(\x03R\arefused\x12\x14\n" +
-	"\x05saved\x18\x05 \x01(\x03R\x05saved\"B\n" +
+	"\x05saved\x18\x05 \x01(\x03R\x05saved\x12\x1a\n" +
+	"\bverified\x18\x06 \x01(\x03R\bverified\"B\n" +
 	"\fBoardBudgets\x122\n" +
 	"\abudgets\x18\x01 \x03(\v2\x18.sendgate.v1.BoardBudgetR\abudgets\"\xa2\x01\n" +
 	"\vBoardBudget\x12\x12\n" +
