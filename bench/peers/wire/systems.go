@@ -34,7 +34,6 @@ type system struct {
 	dialect func(r rule) dialect
 	redis   bool // it is asked in Redis' protocol, not by gRPC
 	noRule  bool // a floor: it admits everything
-	unit    time.Duration
 }
 
 // host is a system that runs: its processes and where it is asked.
@@ -63,7 +62,7 @@ func systems() []*system {
 		{name: oursRedis, program: "redis-server", start: startSendgate("redis"), dialect: same(sendgateDialect)},
 		{name: "limitador, memory", program: "limitador-peer", start: startLimitador, dialect: same(limitadorDialect)},
 		{name: "gubernator", program: "gubernator", start: startGubernator, dialect: gubernatorDialect},
-		{name: "envoyproxy/ratelimit + Redis", program: "ratelimit", start: startEnvoyRatelimit, dialect: same(rlsDialect), unit: time.Hour},
+		{name: "envoyproxy/ratelimit + Redis", program: "ratelimit", start: startEnvoyRatelimit, dialect: same(rlsDialect)},
 		{name: "redis-cell", program: "libredis_cell.so", start: startRedisCell, redis: true},
 	}
 }
