@@ -28,7 +28,7 @@ func onRedis(b *book, only, out string, s settings) error {
 			who = append(who, sys)
 		}
 	}
-	who = append(who, &system{name: envoyTuned, program: "ratelimit", dialect: who[len(who)-1].dialect, unit: time.Hour,
+	who = append(who, &system{name: envoyTuned, program: "ratelimit", dialect: who[len(who)-1].dialect,
 		start: withEnv(startEnvoyRatelimit, "REDIS_PIPELINE_WINDOW=150us", "REDIS_PIPELINE_LIMIT=8", "LOCAL_CACHE_SIZE_IN_BYTES=16777216")})
 	for _, sc := range scenarios() {
 		if !slices.Contains(redisScenarios, sc.name) || !wanted.MatchString(sc.name) {
