@@ -77,7 +77,10 @@ func (r *Reading) All(s Selector) ([]Item, Fault) {
 	}
 	if s.source != bodyJSON {
 		text, fault := r.One(s, nil)
-		return []Item{{Text: text}}, fault
+		if fault != "" {
+			return nil, fault
+		}
+		return []Item{{Text: text}}, ""
 	}
 	if fault := r.body(bodyJSON); fault != "" {
 		return nil, fault
