@@ -89,6 +89,9 @@ type offered struct {
 	body any
 }
 
+// latecomer is a body that is made only when it is written.
+type latecomer interface{ later() any }
+
 // Stats of a log. Counters start at 0 with the process.
 type Stats struct {
 	Written uint64 // records
@@ -205,6 +208,9 @@ func (l *Log) takeQueued() {
 }
 
 func (l *Log) addOffered(r *offered) {
+	if b, ok := r.body.(latecomer); ok {
+		r.body = b.later()
+	}
 	data, err := json.Marshal(r.body)
 	if err == nil {
 		err = l.add(r.at, r.kind, data)

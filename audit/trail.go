@@ -248,14 +248,13 @@ type Outcome struct {
 	Detail  string `json:"detail,omitempty"`
 }
 
-// check is an event that becomes a Check when it is written, off the goroutine that observes.
+// check is an event that becomes a Check when it is written, off the goroutine that observes; see later.
 type check struct {
 	veil *Veil
 	gate.Event
 }
 
-// MarshalJSON writes a Check.
-func (c *check) MarshalJSON() ([]byte, error) {
+func (c *check) later() any {
 	s, v := &c.Send, &c.Verdict
 	out := Check{
 		CheckID: v.CheckID, Number: c.veil.Number(s.Number), Country: s.Country, Client: c.veil.Address(s.Client),
@@ -272,7 +271,7 @@ func (c *check) MarshalJSON() ([]byte, error) {
 	for i := range v.Signals {
 		out.Signals = append(out.Signals, signalOf(c.veil, &v.Signals[i]))
 	}
-	return json.Marshal(&out)
+	return &out
 }
 
 func signalOf(veil *Veil, s *detect.Signal) Signal {

@@ -46,7 +46,7 @@ func (taker) Export(context.Context, *collectmetrics.ExportMetricsServiceRequest
 }
 
 // observed is a server without sockets; ask makes one call as grpc-go would, through the interceptors.
-func observed(b *testing.B, on bool) (ask func(i int) (refused int), scrape func()) {
+func observed(b *testing.B, on bool, every int) (ask func(i int) (refused int), scrape func()) {
 	b.Helper()
 	store, err := limiter.Open(limiter.Options{Size: 256 << 20})
 	if err != nil {
@@ -103,8 +103,8 @@ func observed(b *testing.B, on bool) (ask func(i int) (refused int), scrape func
 	}
 	around := s.service.tracing.around(s.grpc.catchUnary)
 	return func(i int) (refused int) {
-			// Every fifth asks for a number that was asked for a moment ago, and is refused.
-			who := uint32(i-i%5/4) * 2_654_435_761 // spread out, so that nothing looks like an attack
+			// One in so many asks for a number that was asked for a moment ago, and is refused.
+			who := uint32(i-i%every/(every-1)) * 2_654_435_761 // spread out, so that nothing looks like an attack
 			in := &sendgatev1.CheckSendRequest{Number: fmt.Sprintf("+4477%08d", who%100_000_000), Account: fmt.Sprintf("a%d", who%1000), Purpose: sendgatev1.Purpose_PURPOSE_OTP}
 			in.ClientAddress = fmt.Sprintf("%d.%d.%d.%d", 20+who>>27, who>>16&255, who>>8&255, who&255)
 			out, err := around(context.Background(), in, info, handler)
@@ -124,9 +124,15 @@ func observed(b *testing.B, on bool) (ask func(i int) (refused int), scrape func
 // everything off but the counter of verdicts, in turns, by processor time of the process, so what runs behind the answer counts too. It is the
 // whole of a call but the wire; the ratio is to what grpc-go's server takes beside it (24 us here; see bench/results).
 func BenchmarkTelemetry(b *testing.B) {
+	for _, every := range []int{50, 5} {
+		b.Run(fmt.Sprintf("refused=%d%%", 100/every), func(b *testing.B) { benchmarkTelemetry(b, every) })
+	}
+}
+
+func benchmarkTelemetry(b *testing.B, every int) {
 	const calls = 20_000
-	on, scrape := observed(b, true)
-	off, _ := observed(b, false)
+	on, scrape := observed(b, true, every)
+	off, _ := observed(b, false, every)
 	var took [2][]float64
 	var refused [2]int
 	n := 0

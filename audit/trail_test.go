@@ -1,0 +1,186 @@
+package audit_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/sendgate/sendgate/audit"
+	"github.com/sendgate/sendgate/detect"
+	"github.com/sendgate/sendgate/gate"
+	"github.com/sendgate/sendgate/limiter"
+	"github.com/sendgate/sendgate/policy"
+)
+
+var (
+	key = []byte("0123456789abcdef0123456789abcdef")
+	now = time.Date(2026, 11, 23, 9, 0, 0, 0, time.UTC)
+)
+
+func clock() time.Time { return now }
+
+func trail(t testing.TB, dir string, sample float64) *audit.Trail {
+	t.Helper()
+	tr, err := audit.OpenTrail(audit.TrailOptions{Dir: dir, Secret: key, Now: clock, Log: slog.New(slog.DiscardHandler), AllowSample: sample})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tr
+}
+
+// kinds are those of a log's records, but for heads of files; find returns the data of the first of a kind.
+func kinds(t testing.TB, dir string) (all []string, find func(kind string, into any)) {
+	t.Helper()
+	data := map[string]json.RawMessage{}
+	for r, err := range audit.Read(dir) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r.Kind != audit.KindFile {
+			all = append(all, r.Kind)
+		}
+		if data[r.Kind] == nil {
+			data[r.Kind] = r.Data
+		}
+	}
+	return all, func(kind string, into any) {
+		if err := json.Unmarshal(data[kind], into); err != nil {
+			t.Fatalf("%s: %v: %s", kind, err, data[kind])
+		}
+	}
+}
+
+// A real gate with a trail: refusals are kept whatever the sample, what is allowed and its outcomes for numbers in it.
+func TestTrail_ofAGate(t *testing.T) {
+	for sample, want := range map[float64]string{0: "deny", 1: "allow deny outcome"} {
+		dir := t.TempDir()
+		tr := trail(t, dir, sample)
+		store, err := limiter.Open(limiter.Options{Size: 4 << 20})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer store.Close()
+		p, err := policy.Parse("test.yaml", []byte("version: 1\nlimits: [{name: one, by: [number], limit: 1, window: 1h}]\n"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		g, err := gate.New(t.Context(), gate.Options{Policy: p, Store: store, Clock: clock, Observers: []gate.Observer{tr}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := tr.Start(struct{}{}, nil, func() uint64 { return 0 }); err != nil {
+			t.Fatal(err)
+		}
+		var id string
+		for range 2 {
+			v, err := g.Check(t.Context(), &gate.Request{Number: "+6581234567", ClientAddress: "203.0.113.7", Account: "acme", Endpoint: "/sms/81234567", Purpose: "otp", Cost: 1})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if v.Kind == gate.Allow {
+				id = v.CheckID
+			}
+		}
+		if _, err := g.Report(t.Context(), &gate.Report{CheckID: id, Outcome: gate.Verified, Account: "acme", Detail: "code to 81234567"}); err != nil {
+			t.Fatal(err)
+		}
+		g.Close()
+		if _, err := tr.Write([]byte(`{"change":"list_add"}` + "\n")); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := tr.Write([]byte("nonsense")); err == nil {
+			t.Error("nonsense is a change")
+		}
+		if err := tr.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if err := tr.Close(); err != nil { // again
+			t.Fatal(err)
+		}
+		got, find := kinds(t, filepath.Join(dir, audit.ChecksDir))
+		if strings.Join(got, " ") != want {
+			t.Fatalf("sample %v: %v, want %s", sample, got, want)
+		}
+		var c audit.Check
+		find(audit.KindDeny, &c)
+		if c.Reason != "limit:one" || c.Rule != "one" || c.Account != "acme" || c.Endpoint != "/sms/#" || c.RetryMS != 3_600_000 || !strings.HasPrefix(c.Number, "+6581") ||
+			!strings.HasPrefix(c.Client, "ip4:ml") || c.Policy == "" || c.CheckID == "" {
+			t.Errorf("%+v", c)
+		}
+		if sample == 1 {
+			var o audit.Outcome
+			if find(audit.KindOutcome, &o); o.Number != c.Number || o.CheckID != id || o.Outcome != "verified" || o.Detail != "code to #" {
+				t.Errorf("%+v", o)
+			}
+		}
+		if got, _ := kinds(t, filepath.Join(dir, audit.ChangesDir)); strings.Join(got, " ") != "start admin stop" {
+			t.Error(got)
+		}
+		for _, folder := range []string{audit.ChecksDir, audit.ChangesDir} {
+			if r, err := audit.Verify(filepath.Join(dir, folder), [][]byte{key}, ""); err != nil || len(r.Faults) > 0 {
+				t.Errorf("%s: %v %v", folder, r, err)
+			}
+		}
+	}
+}
+
+// Alerts of an earlier life are not told again, those of this one are; what the gate's observers missed is said.
+func TestTrail_follows(t *testing.T) {
+	dir := t.TempDir()
+	tr := trail(t, dir, 0)
+	alerts := []detect.Alert{{Seq: 1, At: now.UnixNano(), Text: "of before"}}
+	var missed uint64
+	after := func(seq uint64) (out []detect.Alert) {
+		for _, a := range alerts {
+			if a.Seq > seq {
+				out = append(out, a)
+			}
+		}
+		return out
+	}
+	if err := tr.Start(struct{}{}, after, func() uint64 { return missed }); err != nil {
+		t.Fatal(err)
+	}
+	alerts = append(alerts, detect.Alert{Seq: 2, At: now.UnixNano(), Signal: detect.Signal{Kind: detect.VictimFlood, Subject: detect.Subject{Scope: detect.ScopeNumber, Digits: 6581234567}, Statistic: 12}})
+	missed = 7
+	if err := tr.Close(); err != nil { // looks for the last time
+		t.Fatal(err)
+	}
+	got, find := kinds(t, filepath.Join(dir, audit.ChangesDir))
+	var s audit.Signal
+	if find(audit.KindBlock, &s); strings.Count(fmt.Sprint(got), "block") != 1 || s.Kind != "victim_flood" || !strings.HasPrefix(s.Number, "+6581") || strings.Contains(s.Number+s.Subject, "8123") {
+		t.Errorf("%v %+v", got, s)
+	}
+	if r, err := audit.Verify(filepath.Join(dir, audit.ChecksDir), [][]byte{key}, ""); err != nil || r.Dropped != 7 {
+		t.Errorf("%+v %v", r, err)
+	}
+}
+
+func Example() {
+	dir, err := os.MkdirTemp("", "audit")
+	if err != nil {
+		panic(err)
+	}
+	defer os.RemoveAll(dir)
+	l, err := audit.Open(audit.Options{Dir: dir, Secret: key, Now: clock})
+	if err != nil {
+		panic(err)
+	}
+	if err := l.Append("admin", map[string]string{"change": "list_add", "author": "alice"}); err != nil {
+		panic(err) // then do not make the change
+	}
+	if err := l.Close(); err != nil {
+		panic(err)
+	}
+	r, err := audit.Verify(dir, [][]byte{key}, "")
+	if err != nil {
+		panic(err)
+	}
+	fmt.Println(r.Lines, "lines,", len(r.Faults), "faults")
+	// Output: 2 lines, 0 faults
+}
