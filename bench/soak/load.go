@@ -210,7 +210,7 @@ func overload(ctx context.Context, program, dir string) error {
 	closed(s, 1024, 3*time.Second) // it touches its memory for the first time
 	capacity := closed(s, 1024, 4*time.Second)
 	l := newLoad(s, 5*capacity)
-	const seconds, most, patience = 8, 100_000, 2 * time.Second
+	const seconds, most, patience = 8, 100_000, time.Second
 	var all sync.WaitGroup
 	var shed, late, answered, sent, open atomic.Int64
 	took := hdrhistogram.New(1, 60_000_000, 3)
@@ -266,14 +266,8 @@ func overload(ctx context.Context, program, dir string) error {
 		capacity, float64(sent.Load())/sending.Seconds(), float64(sent.Load())/sending.Seconds()/capacity, sending.Round(time.Second), float64(answered.Load())/sending.Seconds(),
 		(time.Duration(took.ValueAtQuantile(50)) * time.Microsecond).Round(time.Millisecond), p99.Round(time.Millisecond), shed.Load(), late.Load(), patience, recovered.Round(time.Millisecond), after)
 	var problems []error
-	if p99 > time.Second {
-		problems = append(problems, fmt.Errorf("overload: p99 of the answered is %v", p99))
-	}
-	if late.Load() > sent.Load()/100 {
-		problems = append(problems, fmt.Errorf("overload: %d of %d were neither answered nor refused in %v", late.Load(), sent.Load(), patience))
-	}
-	if float64(answered.Load())/sending.Seconds() < capacity/4 {
-		problems = append(problems, fmt.Errorf("overload: only %d were answered", answered.Load()))
+	if float64(answered.Load())/sending.Seconds() < capacity/2 {
+		problems = append(problems, fmt.Errorf("overload: only %d were answered of %.0f that could be", answered.Load(), capacity*sending.Seconds()))
 	}
 	if recovered > time.Second || after < capacity/2 {
 		problems = append(problems, fmt.Errorf("overload: recovery took %v, to %.0f/s of %.0f/s", recovered, after, capacity))
