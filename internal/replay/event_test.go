@@ -110,7 +110,7 @@ func TestSent_remembersTheLatest(t *testing.T) {
 	for i := range keep {
 		s.add(uint64(1<<30+i), went{checkID: id(i)})
 	}
-	if n := len(s.young) + len(s.old); n > 2*keep || !is(5, "") {
+	if n := len(s.young.at) + len(s.old.at); n > 2*keep || !is(5, "") {
 		t.Errorf("%d are remembered, want at most %d and the oldest forgotten", n, 2*keep)
 	}
 }
