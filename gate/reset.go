@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/sendgate/sendgate/detect"
 	"github.com/sendgate/sendgate/internal/phone"
 	"github.com/sendgate/sendgate/limiter"
 	"github.com/sendgate/sendgate/policy"
@@ -17,11 +18,13 @@ import (
 type ResetRequest struct {
 	// Rule is the one to reset. Empty: every rule that counts by nothing but parts that are given.
 	Rule                                                 string
-	Number, ClientAddress, Account, Subaccount, Endpoint string
+	Number, ClientAddress, Account, Subaccount, Endpoint, Channel, Purpose string
 }
 
 // Reset makes rules forget what they hold for a key, and returns their names. Rules by country or range are reset only where
-// Rule names them: whoever gives a number means the number. Of rules with one name, those of other accounts are left alone.
+// Rule names them: whoever gives a number means the number. Delays, budgets and the guards of entered codes (verify-number and
+// verify-client) are rules like others. Without Rule the blocks of detection on the number or the address itself end as well, and are
+// named as in reasons: "block:KIND:SCOPE". Of rules with one name, those of other accounts are left alone.
 // The error is an *InvalidError, an *UnavailableError, or that of ctx.
 func (g *Gate) Reset(ctx context.Context, req *ResetRequest) ([]string, error) {
 	for {
@@ -63,6 +66,11 @@ func (g *Gate) resetBy(ctx context.Context, r *rules, req *ResetRequest) ([]stri
 			names = append(names, l.name)
 		}
 	}
+	more, err := g.resetOwn(ctx, r, req, &send)
+	if err != nil {
+		return nil, err
+	}
+	names = append(names, more...)
 	switch {
 	case len(names) > 0:
 		return names, nil
@@ -75,10 +83,46 @@ func (g *Gate) resetBy(ctx context.Context, r *rules, req *ResetRequest) ([]stri
 	return nil, bad.err()
 }
 
+// resetOwn resets what is not a rule of the policy: the guards of entered codes, and blocks of detection.
+func (g *Gate) resetOwn(ctx context.Context, r *rules, req *ResetRequest, send *policy.Send) (names []string, err error) {
+	own := &r.own.verify
+	forget := func(key limiter.Key, guards ...*rule) {
+		for _, l := range guards {
+			if req.Rule != "" && req.Rule != l.name || err != nil {
+				continue
+			}
+			if failed := g.store.Reset(ctx, g.clock(), l.store, key); failed != nil {
+				err = unavailable(failed)
+			} else if !slices.Contains(names, l.name) {
+				names = append(names, l.name)
+			}
+		}
+	}
+	if req.Number != "" {
+		forget(g.numberKey(send.Account, send.Number.Digits()), &own.number, &own.passed)
+	}
+	if send.Client.IsValid() {
+		var room [32]byte
+		forget(g.key(r.resolver.Tier().AppendKey(room[:0], send.Client)), &own.client)
+	}
+	if err != nil || req.Rule != "" || g.detect == nil {
+		return names, err
+	}
+	for _, b := range g.detect.Blocks(g.clock().UnixNano()) {
+		about := b.Subject
+		is := about.Scope == detect.ScopeNumber && req.Number != "" && about.Digits == send.Number.Digits() ||
+			about.Scope == detect.ScopeAddress && send.Client.IsValid() && about.Prefix().Contains(send.Client)
+		if is && g.Release(b.ID) {
+			names = append(names, detectReason("block:", b.Kind, about.Scope))
+		}
+	}
+	return names, nil
+}
+
 // resetSend is a send with the key's parts.
 func (r *rules) resetSend(req *ResetRequest, bad *violations) policy.Send {
-	send := policy.Send{Account: req.Account, Subaccount: req.Subaccount, Endpoint: req.Endpoint}
-	for _, name := range [...][2]string{{"account", req.Account}, {"subaccount", req.Subaccount}, {"endpoint", req.Endpoint}} {
+	send := policy.Send{Account: req.Account, Subaccount: req.Subaccount, Endpoint: req.Endpoint, Channel: req.Channel, Purpose: req.Purpose}
+	for _, name := range [...][2]string{{"account", req.Account}, {"subaccount", req.Subaccount}, {"endpoint", req.Endpoint}, {"channel", req.Channel}, {"purpose", req.Purpose}} {
 		bad.name(name[0], name[1])
 	}
 	if req.Number != "" {
@@ -120,6 +164,10 @@ func lacking(by []policy.Part, req *ResetRequest) string {
 			given = req.ClientAddress != ""
 		case policy.ByAccount:
 			given = req.Account != "" || named
+		case policy.ByChannel:
+			given = req.Channel != "" || named
+		case policy.ByPurpose:
+			given = req.Purpose != "" || named
 		case policy.BySubaccount:
 			given = req.Subaccount != "" || named
 		case policy.ByEndpoint:

@@ -21,9 +21,9 @@ accounts: {a: {limits: [{name: number, limit: 2}]}, b: {}}`
 		req   gate.ResetRequest
 		names string // or part of the error
 	}{
-		{gate.ResetRequest{Number: "+6581234567"}, "number"},
-		{gate.ResetRequest{Number: "65 8123 4567", ClientAddress: "::ffff:203.0.113.7"}, "client number pair"},
-		{gate.ResetRequest{Account: "a", Number: "+6581234567"}, "account number"},
+		{gate.ResetRequest{Number: "+6581234567"}, "number verify-number"},
+		{gate.ResetRequest{Number: "65 8123 4567", ClientAddress: "::ffff:203.0.113.7"}, "client number pair verify-client verify-number"},
+		{gate.ResetRequest{Account: "a", Number: "+6581234567"}, "account number verify-number"},
 		{gate.ResetRequest{Rule: "country", Number: "+6581234567"}, "country"},
 		{gate.ResetRequest{Rule: "account"}, "account"},
 		{gate.ResetRequest{}, "number needs number"},

@@ -111,7 +111,7 @@ func (a *admin) ResetKey(ctx context.Context, in *sendgatev1.ResetKeyRequest) (*
 	err = a.audit.around(entry, func() error {
 		var err error
 		rules, err = a.gate.Reset(ctx, &gate.ResetRequest{Rule: in.Rule, Number: in.Number, ClientAddress: in.ClientAddress,
-			Account: in.Account, Subaccount: in.Subaccount, Endpoint: in.Endpoint})
+			Account: in.Account, Subaccount: in.Subaccount, Endpoint: in.Endpoint, Channel: in.Channel, Purpose: in.Purpose})
 		return err
 	})
 	if err != nil {

@@ -170,12 +170,14 @@ type resetCommand struct {
 	Account    string `help:"Who pays."`
 	Subaccount string `help:"A part of the account."`
 	Endpoint   string `help:"The entry point that asks."`
+	Channel    string `help:"sms, voice, whatsapp, ..."`
+	Purpose    string `help:"otp, transactional or marketing." enum:",otp,transactional,marketing" default:""`
 }
 
 func (c *resetCommand) Run(s *streams) error {
 	return c.ask(func(ctx context.Context, conn *grpc.ClientConn) error {
 		out, err := sendgatev1.NewAdminServiceClient(conn).ResetKey(ctx, &sendgatev1.ResetKeyRequest{Rule: c.Rule, Number: c.Number,
-			ClientAddress: c.ClientIP, Account: c.Account, Subaccount: c.Subaccount, Endpoint: c.Endpoint, Reason: c.Reason, Author: c.author()})
+			ClientAddress: c.ClientIP, Account: c.Account, Subaccount: c.Subaccount, Endpoint: c.Endpoint, Channel: c.Channel, Purpose: c.Purpose, Reason: c.Reason, Author: c.author()})
 		if err == nil {
 			fmt.Fprintf(s.out, "forgotten by %s\n", strings.Join(out.Rules, ", "))
 		}

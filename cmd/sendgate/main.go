@@ -20,23 +20,26 @@ import (
 var version = ""
 
 type cli struct {
-	Serve    serveCommand    `cmd:"" help:"Run the sidecar."`
-	Check    checkCommand    `cmd:"" help:"Ask a running sidecar whether a message may be sent. Exit code 0 ALLOW, 3 DENY, 4 CHALLENGE, 1 error."`
-	Outcome  outcomeCommand  `cmd:"" help:"Tell a running sidecar what became of a send."`
-	List     listCommand     `cmd:"" help:"Change and show the lists of a running sidecar."`
-	Reset    resetCommand    `cmd:"" help:"Let the rules of a running sidecar forget a number, client or account."`
-	Consent  consentCommand  `cmd:"" help:"Tell and ask a running sidecar who may be written to."`
-	Privacy  privacyCommand  `cmd:"" help:"What a running sidecar keeps of people; forget somebody."`
-	Keys     keysCommand     `cmd:"" help:"Make and hash API keys."`
-	Replay   replayCommand   `cmd:"" help:"Judge a log of sends as the sidecar would have."`
-	Simulate simulateCommand `cmd:"" help:"Make labelled traffic, as a log or against a running sidecar."`
-	Demo     demoCommand     `cmd:"" help:"See it work: a morning with an attack, in a minute."`
-	Detect   detectCommand   `cmd:"" help:"See what detection of a running sidecar sees, and end blocks."`
-	Audit    auditCommand    `cmd:"" help:"Check and read the audit log."`
-	Status   statusCommand   `cmd:"" help:"How a running sidecar is, on one page."`
-	Top      topCommand      `cmd:"" help:"Watch a running sidecar: rates, reasons, blocks, budgets."`
-	Policy   policyCommand   `cmd:"" help:"Look at policy files."`
-	Version  versionCommand  `cmd:"" help:"Print the version."`
+	Serve     serveCommand     `cmd:"" help:"Run the sidecar."`
+	Check     checkCommand     `cmd:"" help:"Ask a running sidecar whether a message may be sent. Exit code 0 ALLOW, 3 DENY, 4 CHALLENGE, 1 error."`
+	Outcome   outcomeCommand   `cmd:"" help:"Tell a running sidecar what became of a send."`
+	List      listCommand      `cmd:"" help:"Change and show the lists of a running sidecar."`
+	Reset     resetCommand     `cmd:"" help:"Let the rules of a running sidecar forget a number, client or account."`
+	Block     blockCommand     `cmd:"" help:"Stop sends to a number, range, prefix or country (a freeze), or from an address, for a time or until sendgate unblock."`
+	Unblock   unblockCommand   `cmd:"" help:"Take back sendgate block. Blocks that detection made end with sendgate detect release, or sendgate reset."`
+	Decisions decisionsCommand `cmd:"" help:"What a running sidecar decided lately, numbers masked."`
+	Consent   consentCommand   `cmd:"" help:"Tell and ask a running sidecar who may be written to."`
+	Privacy   privacyCommand   `cmd:"" help:"What a running sidecar keeps of people; forget somebody."`
+	Keys      keysCommand      `cmd:"" help:"Make and hash API keys."`
+	Replay    replayCommand    `cmd:"" help:"Judge a log of sends as the sidecar would have."`
+	Simulate  simulateCommand  `cmd:"" help:"Make labelled traffic, as a log or against a running sidecar."`
+	Demo      demoCommand      `cmd:"" help:"See it work: a morning with an attack, in a minute."`
+	Detect    detectCommand    `cmd:"" help:"See what detection of a running sidecar sees, and end blocks."`
+	Audit     auditCommand     `cmd:"" help:"Check and read the audit log."`
+	Status    statusCommand    `cmd:"" help:"How a running sidecar is, on one page."`
+	Top       topCommand       `cmd:"" help:"Watch a running sidecar: rates, reasons, blocks, budgets."`
+	Policy    policyCommand    `cmd:"" help:"Look at policy files."`
+	Version   versionCommand   `cmd:"" help:"Print the version."`
 }
 
 const description = `Sendgate answers, before every SMS, OTP or chat message: may this be sent, now, to this number, for this client?

@@ -772,7 +772,11 @@ type ResetKeyRequest struct {
 	// Why. Required; at most 256 bytes.
 	Reason string `protobuf:"bytes,7,opt,name=reason,proto3" json:"reason,omitempty"`
 	// Who. Required unless the admin key names someone; at most 128 bytes.
-	Author        string `protobuf:"bytes,8,opt,name=author,proto3" json:"author,omitempty"`
+	Author string `protobuf:"bytes,8,opt,name=author,proto3" json:"author,omitempty"`
+	// As in CheckSendRequest.
+	Channel string `protobuf:"bytes,9,opt,name=channel,proto3" json:"channel,omitempty"`
+	// otp, transactional or marketing.
+	Purpose       string `protobuf:"bytes,10,opt,name=purpose,proto3" json:"purpose,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -863,10 +867,25 @@ func (x *ResetKeyRequest) GetAuthor() string {
 	return ""
 }
 
+func (x *ResetKeyRequest) GetChannel() string {
+	if x != nil {
+		return x.Channel
+	}
+	return ""
+}
+
+func (x *ResetKeyRequest) GetPurpose() string {
+	if x != nil {
+		return x.Purpose
+	}
+	return ""
+}
+
 // ResetKeyResponse tells what was reset.
 type ResetKeyResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The rules that forgot the key, whether or not they had counted anything. Never empty: a request that no rule fits is
+	// The rules that forgot the key, delays, budgets and the guards of entered codes among them, whether or not they had counted
+	// anything; and where no rule was named the blocks of detection that ended: "block:victim_flood:number". Never empty: a request that no rule fits is
 	// INVALID_ARGUMENT and says which parts are missing.
 	Rules         []string `protobuf:"bytes,1,rep,name=rules,proto3" json:"rules,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -1377,7 +1396,7 @@ const file_sendgate_v1_admin_proto_rawDesc = "" +
 	"page_token\x18\x06 \x01(\tR\tpageToken\"o\n" +
 	"\x13ListEntriesResponse\x120\n" +
 	"\aentries\x18\x01 \x03(\v2\x16.sendgate.v1.ListEntryR\aentries\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xea\x01\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x9e\x02\n" +
 	"\x0fResetKeyRequest\x12\x12\n" +
 	"\x04rule\x18\x01 \x01(\tR\x04rule\x12\x16\n" +
 	"\x06number\x18\x02 \x01(\tR\x06number\x12%\n" +
@@ -1388,7 +1407,10 @@ const file_sendgate_v1_admin_proto_rawDesc = "" +
 	"subaccount\x12\x1a\n" +
 	"\bendpoint\x18\x06 \x01(\tR\bendpoint\x12\x16\n" +
 	"\x06reason\x18\a \x01(\tR\x06reason\x12\x16\n" +
-	"\x06author\x18\b \x01(\tR\x06author\"(\n" +
+	"\x06author\x18\b \x01(\tR\x06author\x12\x18\n" +
+	"\achannel\x18\t \x01(\tR\achannel\x12\x18\n" +
+	"\apurpose\x18\n" +
+	" \x01(\tR\apurpose\"(\n" +
 	"\x10ResetKeyResponse\x12\x14\n" +
 	"\x05rules\x18\x01 \x03(\tR\x05rules\"\x0f\n" +
 	"\rStatusRequest\"\xa4\x02\n" +
