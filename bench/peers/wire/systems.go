@@ -441,9 +441,9 @@ func (h *host) caller(i int) caller {
 
 // grpcCaller makes a call a check.
 type grpcCaller struct {
-	conn    *grpc.ClientConn
-	speak   *dialect
-	in, out []byte
+	conn  *grpc.ClientConn
+	speak *dialect
+	out   []byte
 }
 
 const askTimeout = 5 * time.Second
