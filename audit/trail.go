@@ -28,7 +28,7 @@ const (
 	KindStart    = "start"
 	KindStop     = "stop"
 	KindAdmin    = "admin"  // a change by an operator
-	KindReload   = "reload" // a policy or a file was read again
+	KindReload   = "reload" // another policy is in force
 	KindBlock    = "block"  // detection raised an alert, which most often is a block
 	KindFeedback = "feedback"
 	KindBudget   = "budget" // spent as far as its warn_at

@@ -44,8 +44,20 @@ type started struct {
 	Allow float64 `json:"audit_allow"`
 }
 
-// startAudit begins to follow what the gate and detection do.
+// reloaded is the data of the record that another policy is in force, whoever made it so.
+type reloaded struct {
+	From string `json:"from"`
+	To   string `json:"to"`
+}
+
+// start begins to follow what the gate and detection do.
 func (f *auditFlags) start(trail *audit.Trail, g *gate.Gate, seen *evidence) error {
 	about := started{Version: buildVersion(), PID: os.Getpid(), Policy: g.Policy().Version, Allow: f.AuditAllow}
-	return trail.Start(about, seen.Alerts, func() uint64 { return g.Stats().Dropped })
+	inForce := about.Policy
+	return trail.Start(about, seen.Alerts, func() uint64 { // asked every second
+		if now := g.Policy().Version; now != inForce && trail.Append(audit.KindReload, reloaded{From: inForce, To: now}) == nil {
+			inForce = now
+		}
+		return g.Stats().Dropped
+	})
 }
