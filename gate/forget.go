@@ -55,6 +55,9 @@ func (g *Gate) Forget(ctx context.Context, text, author string) (consent.Forgott
 	}
 	if g.detect != nil {
 		out.Removed["detection"] = g.detect.Forget(number.Digits())
+		if engine := g.shadowDetect.Load(); engine != nil {
+			engine.Forget(number.Digits())
+		}
 		out.Kept = append(out.Kept, consent.Kept{Kind: "detection", Basis: basisSecurity, Until: now.Add(knownKept)})
 	}
 	if g.replies != nil {
@@ -71,13 +74,16 @@ func (g *Gate) Forget(ctx context.Context, text, author string) (consent.Forgott
 func (g *Gate) forgetCounters(ctx context.Context, r *rules, now time.Time, number phone.Number, out *consent.Forgotten) error {
 	send := policy.Send{Number: number, Country: number.Country()}
 	var last time.Duration
-	forget := func(rule, local *limiter.Rule, key limiter.Key) error {
-		err := g.store.Reset(ctx, now, rule, key)
-		if err == nil && local != nil {
-			err = g.local.Store.Reset(ctx, now, local, key)
+	forget := func(l *rule, key limiter.Key) error {
+		err := r.in(g, l).Reset(ctx, now, l.store, key)
+		if err == nil && l.local != nil {
+			err = g.local.Store.Reset(ctx, now, l.local, key)
+		}
+		if err == nil && l.twin != nil {
+			err = r.shadow.store.Reset(ctx, now, l.twin.store, key)
 		}
 		if err != nil {
-			return &UnavailableError{Rule: rule.Limit().Name, Err: err}
+			return &UnavailableError{Rule: l.store.Limit().Name, Err: err}
 		}
 		out.Removed["counters"]++
 		return nil
@@ -91,7 +97,7 @@ func (g *Gate) forgetCounters(ctx context.Context, r *rules, now time.Time, numb
 			if !ok {
 				continue
 			}
-			if err := forget(l.store, l.local, g.key(key)); err != nil {
+			if err := forget(l, g.key(key)); err != nil {
 				return err
 			}
 		default:
@@ -106,7 +112,7 @@ func (g *Gate) forgetCounters(ctx context.Context, r *rules, now time.Time, numb
 	for _, account := range accounts {
 		v := &r.own.verify
 		for _, l := range []*rule{{store: r.own.knownGood}, &v.number, &v.passed} {
-			if err := forget(l.store, l.local, g.numberKey(account, number.Digits())); err != nil {
+			if err := forget(l, g.numberKey(account, number.Digits())); err != nil {
 				return err
 			}
 		}

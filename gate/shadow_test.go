@@ -265,3 +265,32 @@ func TestShadow_reportJoinsOutcomes(t *testing.T) {
 		t.Errorf("missing %v", want)
 	}
 }
+
+// Who is forgotten, or whose counters are reset, is so by what is in shadow too.
+func TestShadow_forgetsAndResets(t *testing.T) {
+	w := newTwin(t, "limits: [{name: number, by: [number], limit: 9, window: 1h, candidates: [{limit: 1}]}]\ndetect: {victim_flood: {mode: shadow}}\naccounts: {acme: {mode: shadow}}")
+	req := gate.Request{Number: "+6581234567", Account: "acme", Cost: 1, Caller: gate.Caller{Trusted: true}}
+	said := func() gate.Kind {
+		v, err := w.Check(t.Context(), &req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		i := slices.IndexFunc(v.Shadow, func(s gate.ShadowResult) bool { return s.Rule == "number~1" })
+		return v.Shadow[i].Kind
+	}
+	if first, second := said(), said(); first != gate.Allow || second != gate.Deny {
+		t.Fatalf("the candidate says %v, %v", first, second)
+	}
+	if _, err := w.Forget(t.Context(), req.Number, "ann"); err != nil {
+		t.Fatal(err)
+	}
+	if got := said(); got != gate.Allow {
+		t.Errorf("forgotten, and the candidate says %v", got)
+	}
+	if _, err := w.Reset(t.Context(), &gate.ResetRequest{Number: req.Number}); err != nil {
+		t.Fatal(err)
+	}
+	if got := said(); got != gate.Allow {
+		t.Errorf("reset, and the candidate says %v", got)
+	}
+}
