@@ -78,8 +78,9 @@ func (b block) commands() string {
 
 // ours finds the calls of sendgate and make in a script, one a match.
 var (
-	ours    = regexp.MustCompile(`(?m)(?:^|[;&|(]\s*|\$ )\s*(?:bin/)?sendgate ((?:[^\n;&|>#\\']|'[^'\n]*'|\\\n)*)`)
-	makings = regexp.MustCompile(`(?m)^\s*(?:\$ )?make ([a-z-]+)`)
+	ours     = regexp.MustCompile(`(?m)(?:^|[;&|(]\s*|\$ )\s*(?:bin/)?sendgate ((?:[^\n;&|>#\\']|'[^'\n]*'|\\\n)*)`)
+	indented = regexp.MustCompile(`(?m)^    (?:\$ )?(?:bin/)?sendgate ([^\n;&|>#\[\\]*)`)
+	makings  = regexp.MustCompile(`(?m)^\s*(?:\$ )?make ([a-z-]+)`)
 )
 
 // TestDocs runs what the pages say: each command, and each policy. A block that cannot be run here says why in a comment before it;
@@ -124,6 +125,14 @@ func TestDocs(t *testing.T) {
 				if commands != "" && b.notRun == "" {
 					script.WriteString(runnable(commands))
 				}
+			}
+			// Commands that are set in by four spaces are not run; they are read.
+			text, err := os.ReadFile(page)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, call := range indented.FindAllStringSubmatch(string(text), -1) {
+				checkFlags(t, page, 1, call[1])
 			}
 			if strings.TrimSpace(script.String()) != "" {
 				runPage(t, page, script.String(), tests)
