@@ -86,7 +86,7 @@ func (c *console) serveRelease(w http.ResponseWriter, r *http.Request, v *visito
 		return
 	}
 	c.mu.Lock() // the page is to see it at once
-	c.refresh()
+	c.refreshAll()
 	c.mu.Unlock()
 	c.write(w, struct{}{})
 }

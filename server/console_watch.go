@@ -36,6 +36,7 @@ type boards struct {
 	parts    [boardParts]part
 	version  uint64    // of the newest part
 	asked    time.Time // when for budgets
+	listed   time.Time // when the blocks were
 	shadow   []*sendgatev1.ShadowRule
 	reported time.Time     // when shadow was looked at
 	ticked   chan struct{} // closed at the end of each second
@@ -94,6 +95,12 @@ func (b *boards) run(ctx context.Context) {
 	}
 }
 
+// refreshAll leaves nothing as it was told before. b is locked.
+func (b *boards) refreshAll() {
+	b.asked, b.reported, b.listed = time.Time{}, time.Time{}, time.Time{}
+	b.refresh()
+}
+
 // refresh puts the parts together again. b is locked.
 func (b *boards) refresh() {
 	var blocks []detect.Block
@@ -101,7 +108,7 @@ func (b *boards) refresh() {
 		blocks = b.engine.Blocks(b.gate.Now().UnixNano())
 	}
 	for i, m := range [boardParts]proto.Message{
-		gatePart: b.gateNow(), reasonsPart: b.board.why(), attacksPart: b.board.attacks(blocks), blocksPart: blockList(blocks),
+		gatePart: b.gateNow(), reasonsPart: b.board.why(), attacksPart: b.board.attacks(blocks), blocksPart: b.blockList(blocks),
 		keysPart: b.board.limited(), rulesPart: b.rules(), budgetsPart: b.budgets(),
 	} {
 		if p := &b.parts[i]; p.message == nil || !proto.Equal(p.message, m) {
@@ -116,8 +123,7 @@ func (b *boards) news(after uint64) (*sendgatev1.WatchBoardResponse, uint64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if after == 0 { // who asks once is told what is, not what was when somebody watched last
-		b.asked, b.reported = time.Time{}, time.Time{}
-		b.refresh()
+		b.refreshAll()
 	}
 	out := new(sendgatev1.WatchBoardResponse)
 	for i := range b.parts {
@@ -207,8 +213,15 @@ func (b *boards) gateNow() *sendgatev1.BoardGate {
 	return out
 }
 
-// blockList is the blocks that stop most.
-func blockList(all []detect.Block) *sendgatev1.BoardBlocks {
+// blocksEvery is how often the list of blocks is told: it is long, and in an attack every line of it changes all the time.
+const blocksEvery = 3 * time.Second
+
+// blockList is the blocks that stop most. b is locked.
+func (b *boards) blockList(all []detect.Block) *sendgatev1.BoardBlocks {
+	if last, ok := b.parts[blocksPart].message.(*sendgatev1.BoardBlocks); ok && time.Since(b.listed) < blocksEvery {
+		return last
+	}
+	b.listed = time.Now()
 	all = slices.Clone(all)
 	slices.SortFunc(all, func(x, y detect.Block) int { return cmp.Or(cmp.Compare(y.Stopped, x.Stopped), cmp.Compare(y.ID, x.ID)) })
 	out := &sendgatev1.BoardBlocks{Total: int32(len(all))}
