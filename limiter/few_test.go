@@ -106,3 +106,36 @@ func TestFew_ruleChanges_neverAboveN(t *testing.T) {
 		}
 	}
 }
+
+// A rule that changes all the time goes on in banks it had before, and forgets nothing that still counts.
+func TestDefine_changesForever(t *testing.T) {
+	tab, err := Open(Options{Size: 2 << 20})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tab.Close()
+	k := tab.Key([]byte("k"))
+	now := t0
+	var log []time.Time
+	for i := range 2000 {
+		l := Limit{Name: "x", Group: "g", N: 100 + int64(i%3), Window: time.Minute, Stripes: 2}
+		r := define(t, tab, l)
+		for range 90 {
+			now = now.Add(700 * time.Millisecond)
+			log = slices.DeleteFunc(log, func(at time.Time) bool { return now.Sub(at) >= l.Window })
+			d := take(t, tab, now, Charge{r[0], k, 1})
+			if d.Allowed && int64(len(log)) >= l.N {
+				t.Fatalf("change %d: one more than the %d of %d", i, len(log), l.N)
+			}
+			if !d.Allowed && int64(len(log)) < l.N-10 {
+				t.Fatalf("change %d: denied with %d of %d: %+v", i, len(log), l.N, d)
+			}
+			if d.Allowed {
+				log = append(log, d.At)
+			}
+		}
+	}
+	if n := len(tab.reg.Banks); n > 10 {
+		t.Errorf("%d banks after 2000 changes", n)
+	}
+}

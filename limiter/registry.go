@@ -132,8 +132,10 @@ func (g *registry) place(l Limit, slots [classes]int64, newest int64) (*record, 
 			return known, g.remember(known, l)
 		}
 	}
-	if err := g.giveWords(r, slots); err != nil {
-		return nil, err
+	if !g.reuse(r, newest) {
+		if err := g.giveWords(r, slots); err != nil {
+			return nil, err
+		}
 	}
 	switch {
 	case !hasFew(l):
@@ -149,8 +151,8 @@ func (g *registry) place(l Limit, slots [classes]int64, newest int64) (*record, 
 		r.FewN = l.N
 	}
 	if known != nil {
-		if known.Drain != nil && known.DrainUntil < newest {
-			known.Drain = nil
+		if known.Drain != nil && known.Drain.Form != buckets && known.DrainUntil < newest {
+			known.Drain = nil // banks of buckets wait there to be used again
 		}
 		r.Drain, r.DrainUntil = known, max(newest+known.Window, known.DrainUntil)
 		g.Rules[i] = r
@@ -159,6 +161,27 @@ func (g *registry) place(l Limit, slots [classes]int64, newest int64) (*record, 
 	}
 	return r, g.remember(r, l)
 }
+
+// reuse gives buckets a bank of the same window that some rule had before a change, once all that it holds is out of every window: a
+// limit that is changed each day must not fill the header. A slot of it that comes back is one whose head is far behind.
+func (g *registry) reuse(r *record, newest int64) bool {
+	if r.Form != buckets {
+		return false
+	}
+	for _, x := range g.Rules {
+		for ; x.Drain != nil; x = x.Drain {
+			if d := x.Drain; x.DrainUntil+reuseAfter < newest && d.Form == buckets && d.Window == r.Window {
+				r.Bank, r.Off = d.Bank, d.Off
+				x.Drain = d.Drain
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// reuseAfter is how far behind the newest reading, in microseconds, others may still come.
+const reuseAfter = 60e6
 
 func (r *record) windowed() bool { return r.Form == permits || r.Form == buckets }
 
