@@ -17,7 +17,7 @@ import (
 // ResetRequest names a key by the parts that rules count by, each spelled as in Request.
 type ResetRequest struct {
 	// Rule is the one to reset. Empty: every rule that counts by nothing but parts that are given.
-	Rule                                                 string
+	Rule                                                                   string
 	Number, ClientAddress, Account, Subaccount, Endpoint, Channel, Purpose string
 }
 

@@ -252,4 +252,3 @@ func TestReload_keysAndRefusals(t *testing.T) {
 		t.Errorf("what cannot be followed: %v", err)
 	}
 }
-
