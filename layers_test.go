@@ -96,6 +96,7 @@ var doors = []door{
 	{"github.com/HdrHistogram", []string{"bench"}, "percentiles of the load test"},
 	// Only in tests, anywhere.
 	{"pgregory.net/rapid", nil, "model tests"},
+	{"github.com/minio/sio", []string{"cmd"}, "files that hold numbers are sealed where they are written"},
 	{"github.com/chromedp", nil, "a real browser"},
 	{"github.com/anishathalye/porcupine", nil, "history checks"},
 	{"go.uber.org/goleak", nil, "leaked goroutines"},

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"log/slog"
 	"os"
@@ -19,26 +20,27 @@ import (
 // process that is killed loses what it saw since the last one, which is at most snapshotEvery.
 type evidence struct {
 	*detect.Engine
-	path string
-	log  *slog.Logger
-	stop context.CancelFunc
-	done chan struct{}
+	path    string
+	secrets [][]byte // the first seals the snapshot, which holds numbers; each opens it
+	log     *slog.Logger
+	stop    context.CancelFunc
+	done    chan struct{}
 }
 
 const snapshotEvery = 5 * time.Minute
 
 // openEvidence makes an engine and reads the last snapshot back. One that does not fit is put aside: protection that starts from
 // nothing is better than none.
-func openEvidence(dir string, bytes int64, log *slog.Logger) (*evidence, error) {
+func openEvidence(dir string, bytes int64, log *slog.Logger, secret []byte, old ...[]byte) (*evidence, error) {
 	var seed [8]byte
 	rand.Read(seed[:])
 	engine, err := detect.New(detect.Options{Size: bytes, Seed: binary.LittleEndian.Uint64(seed[:])})
 	if err != nil {
 		return nil, err
 	}
-	e := &evidence{Engine: engine, path: filepath.Join(dir, "evidence"), log: log, done: make(chan struct{})}
+	e := &evidence{Engine: engine, path: filepath.Join(dir, "evidence"), secrets: append([][]byte{secret}, old...), log: log, done: make(chan struct{})}
 	switch err := e.restore(); {
-	case errors.Is(err, detect.ErrSnapshot):
+	case errors.Is(err, detect.ErrSnapshot), errors.Is(err, errSealed):
 		aside := e.path + ".unusable"
 		log.Warn("detection starts from nothing", "reason", err.Error(), "kept_as", aside)
 		err = os.Rename(e.path, aside)
@@ -60,7 +62,15 @@ func (e *evidence) restore() error {
 		return err
 	}
 	defer f.Close()
-	return e.Restore(f)
+	for _, secret := range e.secrets {
+		if _, err = f.Seek(0, io.SeekStart); err == nil {
+			err = unseal(f, secret, e.Restore)
+		}
+		if !errors.Is(err, errSealed) {
+			break
+		}
+	}
+	return err
 }
 
 // keep writes snapshots until ctx ends.
@@ -82,12 +92,12 @@ func (e *evidence) keep(ctx context.Context) {
 
 // save replaces the snapshot by a whole new one, or leaves it as it was.
 func (e *evidence) save() error {
-	tmp, err := os.CreateTemp(filepath.Dir(e.path), ".evidence-*") // mode 0600: it holds numbers
+	tmp, err := os.CreateTemp(filepath.Dir(e.path), ".evidence-*")
 	if err != nil {
 		return reason(err)
 	}
 	defer os.Remove(tmp.Name())
-	if err := errors.Join(e.Snapshot(tmp), tmp.Sync(), tmp.Close()); err != nil {
+	if err := errors.Join(seal(tmp, e.secrets[0], e.Snapshot), tmp.Sync(), tmp.Close()); err != nil {
 		return err
 	}
 	return os.Rename(tmp.Name(), e.path)

@@ -2,6 +2,9 @@ package main
 
 import (
 	"bytes"
+	"encoding/binary"
+	"errors"
+	"io"
 	"log/slog"
 	"net/netip"
 	"os"
@@ -14,10 +17,12 @@ import (
 	"github.com/sendgate/sendgate/detect"
 )
 
+var testSecret = []byte("0123456789abcdef0123456789abcdef")
+
 func testEvidence(t *testing.T, dir string, bytes int64) (*evidence, *strings.Builder) {
 	t.Helper()
 	said := new(strings.Builder)
-	e, err := openEvidence(dir, bytes, slog.New(slog.NewTextHandler(said, nil)))
+	e, err := openEvidence(dir, bytes, slog.New(slog.NewTextHandler(said, nil)), testSecret)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -82,11 +87,70 @@ func TestEvidence_isSavedNowAndThen(t *testing.T) {
 		flood(t, e)
 		time.Sleep(snapshotEvery + time.Second)
 		synctest.Wait()
-		if saved, err := os.ReadFile(e.path); !bytes.HasPrefix(saved, []byte("sgdetect")) {
-			t.Errorf("no snapshot after %s: %v", snapshotEvery, err)
+		saved, err := os.Open(e.path)
+		if err != nil {
+			t.Fatalf("no snapshot after %s: %v", snapshotEvery, err)
+		}
+		defer saved.Close()
+		var plain bytes.Buffer
+		err = unseal(saved, testSecret, func(r io.Reader) error {
+			_, err := plain.ReadFrom(r)
+			return err
+		})
+		if err != nil || !bytes.HasPrefix(plain.Bytes(), []byte("sgdetect")) {
+			t.Errorf("what was saved after %s is no snapshot: %v", snapshotEvery, err)
 		}
 		if err := e.close(); err != nil {
 			t.Error(err)
 		}
 	})
+}
+
+// The snapshot holds numbers, so it is sealed: in no form does a number lie in the file, and no changed file is believed.
+func TestEvidence_isSealed(t *testing.T) {
+	dir := t.TempDir()
+	e, _ := testEvidence(t, dir, 8<<20)
+	_, s := flood(t, e)
+	var plain bytes.Buffer
+	if err := e.Snapshot(&plain); err != nil {
+		t.Fatal(err)
+	}
+	if err := e.close(); err != nil {
+		t.Fatal(err)
+	}
+	saved, err := os.ReadFile(e.path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	forms := [][]byte{[]byte("6581234567"), binary.LittleEndian.AppendUint64(nil, s.Number), binary.BigEndian.AppendUint64(nil, s.Number)}
+	found := false
+	for _, form := range forms {
+		found = found || bytes.Contains(plain.Bytes(), form)
+		if bytes.Contains(saved, form) {
+			t.Errorf("the number lies in the file as %x", form)
+		}
+	}
+	if !found {
+		t.Error("the number is not even in the snapshot: the search shows nothing")
+	}
+	read := func(b []byte, secret []byte) error {
+		return unseal(bytes.NewReader(b), secret, func(r io.Reader) error {
+			_, err := io.Copy(io.Discard, r)
+			return err
+		})
+	}
+	if err := read(saved, testSecret); err != nil {
+		t.Errorf("as it was written: %v", err)
+	}
+	changed := bytes.Clone(saved)
+	changed[len(changed)/2] ^= 1
+	for name, err := range map[string]error{
+		"another secret": read(saved, bytes.Repeat([]byte("x"), 32)), "changed": read(changed, testSecret),
+		"cut off": read(saved[:len(saved)/2], testSecret), "cut at a part": read(saved[:sealSalt+2*(64<<10+32)], testSecret),
+		"salt only": read(saved[:sealSalt], testSecret), "empty": read(nil, testSecret),
+	} {
+		if !errors.Is(err, errSealed) {
+			t.Errorf("%s: %v, want errSealed", name, err)
+		}
+	}
 }

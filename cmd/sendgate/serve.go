@@ -144,7 +144,7 @@ func (c *serveCommand) Run(s *streams) error {
 		return err
 	}
 	defer asked.Close()
-	seen, err := openEvidence(c.Data, int64(c.DetectSize), log)
+	seen, err := openEvidence(c.Data, int64(c.DetectSize), log, secret, old...)
 	if err != nil {
 		return err
 	}

@@ -93,7 +93,7 @@ func (s *shadow) openDetect() (*detect.Engine, error) {
 	if err := openData(s.dir); err != nil {
 		return nil, err
 	}
-	seen, err := openEvidence(s.dir, int64(s.serve.DetectSize), s.log)
+	seen, err := openEvidence(s.dir, int64(s.serve.DetectSize), s.log, s.secret)
 	if err != nil {
 		return nil, err
 	}
