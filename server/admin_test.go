@@ -188,7 +188,7 @@ limits: [{name: one, by: [number], limit: 1, window: 1h}, {name: client, by: [cl
 	r.check(t, send("+6581234567", "203.0.113.7"))
 	r.CheckSend(t.Context(), send("", ""))
 	out, err := admin.ResetKey(ctx, &sendgatev1.ResetKeyRequest{Number: "+65 8123 4567", Reason: "wrong caller"})
-	if err != nil || fmt.Sprint(out.Rules) != "[one]" {
+	if err != nil || fmt.Sprint(out.Rules) != "[one verify-number]" {
 		t.Errorf("%v, %v", out, err)
 	}
 	if v := r.check(t, send("+6581234567", "203.0.113.7")); v.Verdict != sendgatev1.Verdict_VERDICT_ALLOW {
