@@ -81,19 +81,20 @@ type stage struct {
 	mark mark
 	// done are later stages that say this one as well: it is no news.
 	done []mark
-	// against are later stages that it contradicts.
+	// against are later stages that it contradicts, and NOT_SENT: it takes every word, but a process that was killed in between may
+	// have left only its own.
 	against []mark
 }
 
 var stages = [...]stage{
-	Sent:             {markSent, []mark{markDelivered, markUndelivered, markVerified, markEnded}, nil},
+	Sent:             {markSent, []mark{markDelivered, markUndelivered, markVerified, markEnded}, []mark{markNotSent}},
 	NotSent:          {mark: markNotSent},
-	Delivered:        {markDelivered, []mark{markVerified}, nil},
-	Undelivered:      {markUndelivered, nil, []mark{markDelivered, markVerified}},
-	Verified:         {mark: markVerified},
-	Failed:           {markEnded, nil, []mark{markVerified}},
-	Expired:          {markEnded, nil, []mark{markVerified}},
-	VerifiedOtherWay: {mark: markVerified},
+	Delivered:        {markDelivered, []mark{markVerified}, []mark{markNotSent}},
+	Undelivered:      {markUndelivered, nil, []mark{markDelivered, markVerified, markNotSent}},
+	Verified:         {markVerified, nil, []mark{markNotSent}},
+	Failed:           {markEnded, nil, []mark{markVerified, markNotSent}},
+	Expired:          {markEnded, nil, []mark{markVerified, markNotSent}},
+	VerifiedOtherWay: {markVerified, nil, []mark{markNotSent}},
 }
 
 // Report counts an outcome once. What it changes is done when it returns: after NOT_SENT the charges are given back, after

@@ -14,16 +14,17 @@ type mark uint8
 
 const (
 	markSent mark = iota
-	markNotSent
 	markDelivered
 	markUndelivered
 	markVerified // VERIFIED or VERIFIED_OTHER_WAY
 	markEnded    // FAILED or EXPIRED
-	markSettled  // all that the outcome changes elsewhere was done
+	// markNotSent is claimed last of all words that NOT_SENT takes, and so decides: a process that is killed then leaves this one or none.
+	markNotSent
+	markSettled // all that the outcome changes elsewhere was done
 	marks
 )
 
-var markNames = [marks]string{"sent", "not_sent", "delivered", "undelivered", "verified", "ended", "settled"}
+var markNames = [marks]string{"sent", "delivered", "undelivered", "verified", "ended", "not_sent", "settled"}
 
 // ownRules are what the gate counts beside the policy's rules. Their names begin with "gate/", which no rule of a policy does.
 type ownRules struct {
