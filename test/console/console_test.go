@@ -54,8 +54,9 @@ func TestConsole_anAttack(t *testing.T) {
 	p.shoot("console-map")
 
 	// Release the block that is seen first.
-	label := is[string](p, `document.querySelector('#blocks button').getAttribute('aria-label')`)
-	p.do(chromedp.Click(chromedp.CSS("#blocks button")), chromedp.WaitVisible(chromedp.CSS("#release")))
+	p.until(`document.querySelector('#blocks button') !== null`) // the list comes every three seconds, and may change between two looks
+	label := is[string](p, `(() => { const b = document.querySelector('#blocks button'); b.click(); return b.getAttribute('aria-label') })()`)
+	p.do(chromedp.WaitVisible(chromedp.CSS("#release")))
 	p.has(strings.TrimPrefix(label, "Release "))
 	p.axe("release")
 	p.do(chromedp.SendKeys(chromedp.CSS("#release-reason"), "a customer's own numbers"), chromedp.SendKeys(chromedp.CSS("#release-author"), "alice"),
