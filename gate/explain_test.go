@@ -23,7 +23,7 @@ limits:
   - {name: stubborn, by: [client, endpoint], limit: 9, window: 20m, count_denied: true}
   - {name: country, by: [country], limit: 100, window: 1h, match: {country: [SG]}}
   - {name: watched, by: [number], limit: 1, window: 10m, mode: shadow}
-delays: {otp: {free: 1, base: 30s, max: 10m, jitter: 0%}, transactional: {free: 1, base: 10s, jitter: 0%, count_denied: true}}
+delays: {otp: {free: 1, base: 30s, max: 10m, jitter: 0%}, transactional: {free: 1, base: 90s, jitter: 0%, count_denied: true}}
 spend: [{name: day, by: [account], budget: 3.00, currency: USD, window: 24h, challenge_at: 50%}]
 otp: {known_good: {limits: [{name: number, by: [number], limit: 5, window: 10m, on_limit: challenge}]}}
 lists: {block: [TH], allow: ["+6581111111"], test_numbers: ["+6599999*"]}
