@@ -22,25 +22,16 @@ import (
 // or 0 where it was removed.
 type Consent struct {
 	consent.Store
-	m    Map
-	slog *slog.Logger
-	wake chan struct{}
+	follower
 
 	mu   sync.Mutex
 	out  map[string][]byte // values that wait to be put
 	sent map[string]int64  // stamps of what was put and did not come back yet
-
-	// Of Sync.
-	epoch string
-	rev   int64
-	read  bool
-	seen  map[string]bool
-	away  bool
 }
 
 // NewConsent wraps the store of a ledger.
 func NewConsent(m Map, store consent.Store, l *slog.Logger) *Consent {
-	return &Consent{Store: store, m: m, slog: l, wake: make(chan struct{}, 1), out: map[string][]byte{}, sent: map[string]int64{}}
+	return &Consent{Store: store, follower: newFollower(m, "opt-outs and consent", l), out: map[string][]byte{}, sent: map[string]int64{}}
 }
 
 // fromOthers marks the context of changes that came from other sidecars.
@@ -59,10 +50,7 @@ func (c *Consent) Apply(ctx context.Context, changes ...consent.Change) error {
 		}
 	}
 	c.mu.Unlock()
-	select {
-	case c.wake <- struct{}{}:
-	default:
-	}
+	c.changed()
 	return nil
 }
 
@@ -78,65 +66,31 @@ func record(stamp int64, value []byte) []byte {
 
 func stampOf(value []byte) int64 { return int64(binary.BigEndian.Uint64(value)) }
 
-// Run syncs until ctx ends.
+// Run syncs until ctx ends, or the store of the ledger does.
 func (c *Consent) Run(ctx context.Context, l *consent.Ledger) {
-	tick := time.NewTicker(ListsPeriod)
-	defer tick.Stop()
-	for {
-		err := c.Sync(ctx, l)
-		if ctx.Err() != nil || errors.Is(err, consent.ErrClosed) {
-			return
-		}
-		if away := err != nil; away != c.away {
-			c.away = away
-			if away {
-				c.slog.Warn("opt-outs and consent are not shared now: changes stay here until they are again", "error", err)
-			} else {
-				c.slog.Info("opt-outs and consent are shared again")
-			}
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-c.wake:
-		case <-tick.C:
-		}
-	}
+	c.run(ctx, func() error { return c.Sync(ctx, l) }, func(err error) bool { return errors.Is(err, consent.ErrClosed) })
 }
 
 // Sync lets the ledger take over what others changed, and puts what was changed here.
 func (c *Consent) Sync(ctx context.Context, l *consent.Ledger) error {
-	for {
+	err := c.pull(ctx, func() (func(string, []byte), func() error) {
 		var changes []consent.Change
 		var bad error
-		n := 0
-		epoch, rev, err := c.m.After(ctx, c.epoch, c.rev, func(field string, value []byte) {
-			n++
-			ch, news, err := c.take(ctx, field, value)
-			if err != nil {
-				bad = err
-			} else if news {
-				changes = append(changes, ch)
+		return func(field string, value []byte) {
+				if ch, news, err := c.take(ctx, field, value); err != nil {
+					bad = err
+				} else if news {
+					changes = append(changes, ch)
+				}
+			}, func() error {
+				if bad != nil || len(changes) == 0 {
+					return bad
+				}
+				return l.Absorb(context.WithValue(ctx, fromOthers{}, true), changes...)
 			}
-		})
-		if err != nil {
-			return err
-		}
-		if epoch != c.epoch {
-			c.epoch, c.rev, c.read, c.seen = epoch, 0, false, map[string]bool{}
-			if n > 0 {
-				continue // it is told again, as of the new epoch
-			}
-		}
-		if bad == nil && len(changes) > 0 {
-			bad = l.Absorb(context.WithValue(ctx, fromOthers{}, true), changes...)
-		}
-		if bad != nil {
-			return bad
-		}
-		if c.rev = rev; n == 0 {
-			break
-		}
+	})
+	if err != nil {
+		return err
 	}
 	if !c.read {
 		if err := c.missing(ctx); err != nil {

@@ -33,22 +33,13 @@ type Map interface {
 //
 // What was removed while the store was away is forgotten by a restart before it is back: then the entry comes again.
 type Lists struct {
+	follower
 	store *lists.Store
-	m     Map
-	slog  *slog.Logger
-	wake  chan struct{}
 
 	mu      sync.Mutex
 	out     map[string]stamped // changes that wait to be put
 	stamps  map[string]int64   // of what is known to be there
 	removed map[string]stamped // entries that are no more
-
-	// Of Sync.
-	epoch string
-	rev   int64
-	read  bool            // the whole epoch
-	seen  map[string]bool // fields of the epoch, until it is read
-	away  bool
 }
 
 type stamped struct {
@@ -58,82 +49,44 @@ type stamped struct {
 
 // NewLists begins to follow a store's changes. Run or Sync exchanges them.
 func NewLists(m Map, store *lists.Store, l *slog.Logger) *Lists {
-	s := &Lists{store: store, m: m, slog: l, wake: make(chan struct{}, 1), out: map[string]stamped{}, stamps: map[string]int64{}, removed: map[string]stamped{}, seen: map[string]bool{}}
-	store.OnChange(s.changed)
+	s := &Lists{follower: newFollower(m, "lists", l), store: store, out: map[string]stamped{}, stamps: map[string]int64{}, removed: map[string]stamped{}}
+	store.OnChange(s.keep)
 	return s
 }
 
-func (l *Lists) changed(changes []lists.Change) {
+func (l *Lists) keep(changes []lists.Change) {
 	l.mu.Lock()
 	for _, c := range changes {
 		field := c.Field()
 		l.out[field] = stamped{max(c.Entry.Created.UnixMicro(), max(l.stamps[field], l.out[field].stamp)+1), c}
 	}
 	l.mu.Unlock()
-	select {
-	case l.wake <- struct{}{}:
-	default:
-	}
+	l.changed()
 }
 
 // Run syncs until ctx ends.
 func (l *Lists) Run(ctx context.Context) {
-	tick := time.NewTicker(ListsPeriod)
-	defer tick.Stop()
-	for {
-		err := l.Sync(ctx)
-		if ctx.Err() != nil {
-			return
-		}
-		if away := err != nil; away != l.away {
-			l.away = away
-			if away {
-				l.slog.Warn("lists are not shared now: changes stay here until they are again", "error", err)
-			} else {
-				l.slog.Info("lists are shared again")
-			}
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-l.wake:
-		case <-tick.C:
-		}
-	}
+	l.run(ctx, func() error { return l.Sync(ctx) }, func(error) bool { return false })
 }
 
 // Sync takes over what others changed, and puts what was changed here.
 func (l *Lists) Sync(ctx context.Context) error {
-	for {
+	err := l.pull(ctx, func() (func(string, []byte), func() error) {
 		var changes []lists.Change
 		var bad error
-		n := 0
-		epoch, rev, err := l.m.After(ctx, l.epoch, l.rev, func(field string, value []byte) {
-			n++
-			if c, err := l.take(field, value); err != nil {
-				bad = err
-			} else if c != nil {
-				changes = append(changes, *c)
+		return func(field string, value []byte) {
+				if c, err := l.take(field, value); err != nil {
+					bad = err
+				} else if c != nil {
+					changes = append(changes, *c)
+				}
+			}, func() error {
+				_, err := l.store.Apply(changes)
+				return errors.Join(err, bad)
 			}
-		})
-		if err != nil {
-			return err
-		}
-		if epoch != l.epoch {
-			l.read, l.seen = false, map[string]bool{}
-			// What this answer told was of the new epoch, and is told again.
-			l.epoch, l.rev = epoch, 0
-			if n > 0 {
-				continue
-			}
-		}
-		_, err = l.store.Apply(changes)
-		if err = errors.Join(err, bad); err != nil {
-			return err // the same again later: nothing is passed over
-		}
-		if l.rev = rev; n == 0 {
-			break
-		}
+	})
+	if err != nil {
+		return err
 	}
 	if !l.read {
 		l.missing()
