@@ -76,31 +76,12 @@ func (e *evidence) restore() error {
 // keep writes snapshots until ctx ends.
 func (e *evidence) keep(ctx context.Context) {
 	defer close(e.done)
-	tick := time.NewTicker(snapshotEvery)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-			if err := e.save(); err != nil {
-				e.log.Error("what detection knows was not saved; the last snapshot stays", "error", err)
-			}
-		}
-	}
+	saveEvery(ctx, snapshotEvery, e.log, "what detection knows was not saved; the last snapshot stays", e.save)
 }
 
 // save replaces the snapshot by a whole new one, or leaves it as it was.
 func (e *evidence) save() error {
-	tmp, err := os.CreateTemp(filepath.Dir(e.path), ".evidence-*")
-	if err != nil {
-		return reason(err)
-	}
-	defer os.Remove(tmp.Name())
-	if err := errors.Join(seal(tmp, e.secrets[0], e.Snapshot), tmp.Sync(), tmp.Close()); err != nil {
-		return err
-	}
-	return os.Rename(tmp.Name(), e.path)
+	return replaceFile(e.path, func(w io.Writer) error { return seal(w, e.secrets[0], e.Snapshot) })
 }
 
 // close saves for the last time and frees the memory.

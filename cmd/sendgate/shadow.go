@@ -104,18 +104,7 @@ func (s *shadow) openDetect() (*detect.Engine, error) {
 // keep saves the report now and then.
 func (s *shadow) keep(ctx context.Context) {
 	defer close(s.done)
-	tick := time.NewTicker(reportEvery)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-			if err := s.save(); err != nil {
-				s.log.Error("the report of what shadow would have done was not saved; the last one stays", "error", err)
-			}
-		}
-	}
+	saveEvery(ctx, reportEvery, s.log, "the report of what shadow would have done was not saved; the last one stays", s.save)
 }
 
 // save replaces the report by a whole new one. Where nothing was ever in shadow there is none.
@@ -126,15 +115,7 @@ func (s *shadow) save() error {
 	if err := os.MkdirAll(s.dir, 0o700); err != nil {
 		return reason(err)
 	}
-	tmp, err := os.CreateTemp(s.dir, ".report-*")
-	if err != nil {
-		return reason(err)
-	}
-	defer os.Remove(tmp.Name())
-	if err := errors.Join(s.book.Save(tmp), tmp.Sync(), tmp.Close()); err != nil {
-		return err
-	}
-	return os.Rename(tmp.Name(), s.report())
+	return replaceFile(s.report(), s.book.Save)
 }
 
 // close saves for the last time. No check may be under way.
