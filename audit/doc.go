@@ -3,7 +3,7 @@
 // A [Log] is a chain of records in a directory: one JSON object a line, each sealed with HMAC-SHA-256 over its own bytes and the seal of
 // the line before. [Verify] walks the chain and says which line was changed, removed, put in, swapped or cut off. A [Trail] is the two
 // chains of a sidecar: changes (by operators, reloads, blocks, starts and stops; each on the disk before it is done) and checks (every
-// refusal, some of what was allowed). They are two so that a flood of refusals, which an attacker can make, does not push out what
+// refusal, one by one up to a rate and counted beyond it; some of what was allowed). They are two so that a flood of refusals, which an attacker can make, does not push out what
 // operators did.
 //
 // # What it shows, and what not

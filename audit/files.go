@@ -105,7 +105,7 @@ func (s *segment) pack() (err error) {
 		return err
 	}
 	defer os.Remove(tmp.Name())
-	z := gzip.NewWriter(tmp)
+	z, _ := gzip.NewWriterLevel(tmp, gzip.BestSpeed) // the level is one; most of a line is its seal, which no level makes smaller
 	_, err = io.Copy(z, in)
 	if err = errors.Join(err, z.Close(), tmp.Sync(), tmp.Close()); err != nil {
 		return err

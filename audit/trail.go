@@ -36,6 +36,7 @@ const (
 	KindAsk      = "challenge"
 	KindAllow    = "allow"   // of numbers in the sample
 	KindOutcome  = "outcome" // of numbers in the sample
+	KindCounted  = "counted" // refusals beyond TrailOptions.Refusals, see Counted
 )
 
 // TrailOptions of OpenTrail.
@@ -50,6 +51,9 @@ type TrailOptions struct {
 	Log *slog.Logger
 	// AllowSample is the share of numbers, 0 to 1, of which what was allowed and its outcomes are kept too. 0 keeps refusals only.
 	AllowSample float64
+	// Refusals is how many of a second are written one by one, after a burst of half a minute's; those beyond are counted by reason and
+	// account into one record a second. Those of numbers in the sample are always written. 0 writes all.
+	Refusals float64
 	// MaxSize, MaxAge, Keep and KeepSize are as in Options, for each of the two logs.
 	MaxSize  int64
 	MaxAge   time.Duration
@@ -62,6 +66,7 @@ type TrailOptions struct {
 type Trail struct {
 	o                TrailOptions
 	veil             *Veil
+	flood            *flood
 	changes, checks  *Log
 	quit             chan struct{}
 	watching         sync.WaitGroup
@@ -76,7 +81,7 @@ func OpenTrail(o TrailOptions) (*Trail, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := &Trail{o: o, veil: veil, quit: make(chan struct{})}
+	t := &Trail{o: o, veil: veil, flood: newFlood(o.Refusals), quit: make(chan struct{})}
 	if t.changes, err = Open(o.log(ChangesDir)); err != nil {
 		return nil, err
 	}
@@ -124,12 +129,20 @@ func (t *Trail) follow(alerts func(uint64) []detect.Alert, missed func() uint64)
 			t.lost0 = n
 		}
 	}
+	t.tellCounted()
 	if alerts == nil {
 		return
 	}
 	for _, a := range alerts(t.lastAlert) {
 		t.lastAlert = a.Seq
 		t.changes.Offer(time.Unix(0, a.At), KindBlock, t.alert(&a))
+	}
+}
+
+// tellCounted writes what refusals were counted since.
+func (t *Trail) tellCounted() {
+	if c := t.flood.take(); c != nil && t.checks.Append(KindCounted, c) != nil {
+		t.checks.Missed(c.Total())
 	}
 }
 
@@ -158,6 +171,7 @@ func (t *Trail) Close() error {
 	t.closing.Do(func() {
 		close(t.quit)
 		t.watching.Wait()
+		t.tellCounted()
 		t.closed = errors.Join(t.changes.Append(KindStop, struct {
 			PID int `json:"pid"`
 		}{os.Getpid()}), t.changes.Close(), t.checks.Close())
@@ -165,7 +179,7 @@ func (t *Trail) Close() error {
 	return t.closed
 }
 
-// Checked records a refusal, or a check of a number in the sample.
+// Checked records a refusal, one by one or in the second's count, or a check of a number in the sample.
 func (t *Trail) Checked(e *gate.Event) {
 	v := &e.Verdict
 	for _, w := range e.Warned {
@@ -174,7 +188,12 @@ func (t *Trail) Checked(e *gate.Event) {
 		}
 	}
 	kind := v.Kind.String()
-	if v.Kind == gate.Allow && !t.veil.sampled(e.Send.Number, t.o.AllowSample) {
+	switch {
+	case t.veil.sampled(e.Send.Number, t.o.AllowSample):
+	case v.Kind == gate.Allow:
+		return
+	case !t.flood.pass(v.At):
+		t.flood.count(refusal{kind, v.Reason, e.Send.Account})
 		return
 	}
 	t.checks.Offer(v.At, kind, &check{veil: t.veil, Event: *e})

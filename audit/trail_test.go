@@ -13,6 +13,7 @@ import (
 	"github.com/sendgate/sendgate/audit"
 	"github.com/sendgate/sendgate/detect"
 	"github.com/sendgate/sendgate/gate"
+	"github.com/sendgate/sendgate/internal/phone"
 	"github.com/sendgate/sendgate/limiter"
 	"github.com/sendgate/sendgate/policy"
 )
@@ -183,4 +184,53 @@ func Example() {
 	}
 	fmt.Println(r.Lines, "lines,", len(r.Faults), "faults")
 	// Output: 2 lines, 0 faults
+}
+
+// A flood of refusals: so many one by one, the others counted by reason and account, none lost; and with time they are written again.
+func TestTrail_flood(t *testing.T) {
+	dir := t.TempDir()
+	tr, err := audit.OpenTrail(audit.TrailOptions{Dir: dir, Secret: key, Now: clock, Log: slog.New(slog.DiscardHandler), Refusals: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	n, err := phone.FromDigits(6581234567)
+	if err != nil {
+		t.Fatal(err)
+	}
+	refuse := func(at time.Time, times int, reason, account string) {
+		for range times {
+			tr.Checked(&gate.Event{Cost: 1, Send: policy.Send{Number: n, Account: account},
+				Verdict: gate.Verdict{Kind: gate.Deny, Reason: reason, At: at}})
+		}
+	}
+	refuse(now, 70, "limit:a", "acme")                 // 60 at once
+	refuse(now, 30, "limit:b", "+6581234567")          // an account that is a number
+	refuse(now.Add(time.Second), 5, "limit:a", "acme") // two more
+	refuse(now.Add(-time.Hour), 1, "limit:a", "acme")  // a step back brings none
+	for i := range 1000 {
+		refuse(now, 1, "limit:c", fmt.Sprint("made up ", i))
+	}
+	if err := tr.Close(); err != nil {
+		t.Fatal(err)
+	}
+	all, find := kinds(t, filepath.Join(dir, audit.ChecksDir))
+	denied := 0
+	for _, k := range all {
+		if k == audit.KindDeny {
+			denied++
+		}
+	}
+	var c audit.Counted
+	find(audit.KindCounted, &c)
+	total := uint64(0)
+	for _, r := range c.Refusals {
+		total += r.Count
+	}
+	if denied != 62 || total != 10+30+3+1+1000 || len(c.Refusals) > 257 {
+		t.Errorf("%d written, %d counted in %d; want 62, 1044, at most 257", denied, total, len(c.Refusals))
+	}
+	// The many that were made up share one place; the others are told apart.
+	if got, want := fmt.Sprint(c.Refusals[:3]), "[{deny   746} {deny limit:b +# 30} {deny limit:a acme 14}]"; got != want {
+		t.Errorf("most: %s, want %s", got, want)
+	}
 }

@@ -13,7 +13,8 @@ import (
 
 // auditFlags say what is kept in the audit log, and for how long.
 type auditFlags struct {
-	AuditAllow float64       `help:"Share of numbers, 0 to 1, of which the audit log also keeps what was allowed and what became of it; refusals are always kept (${default})." placeholder:"SHARE" default:"0.01" env:"SENDGATE_AUDIT_ALLOW"`
+	AuditAllow float64       `help:"Share of numbers, 0 to 1, of which the audit log also keeps what was allowed and what became of it (${default})." placeholder:"SHARE" default:"0.01" env:"SENDGATE_AUDIT_ALLOW"`
+	AuditRate  float64       `help:"How many refusals a second the audit log has one by one, after a burst of half a minute's; those beyond are counted by reason and account, a line a second. 0: all (${default})." placeholder:"NUMBER" default:"3000" env:"SENDGATE_AUDIT_RATE"`
 	AuditKeep  time.Duration `help:"How long old files of the audit log are kept (${default})." placeholder:"TIME" default:"2160h" env:"SENDGATE_AUDIT_KEEP"`
 	AuditSize  size          `help:"How large the old files of each of its two logs, checks and changes, may get together; the oldest go first (${default})." placeholder:"SIZE" default:"1GiB" env:"SENDGATE_AUDIT_SIZE"`
 }
@@ -22,6 +23,8 @@ func (f *auditFlags) validate() error {
 	switch {
 	case !(f.AuditAllow >= 0 && f.AuditAllow <= 1):
 		return fmt.Errorf("--audit-allow %v: write a share from 0 to 1, such as 0.01", f.AuditAllow)
+	case !(f.AuditRate >= 0 && f.AuditRate <= 1e9):
+		return fmt.Errorf("--audit-rate %v: write a number of refusals a second, such as 3000, or 0 for all", f.AuditRate)
 	case f.AuditKeep < time.Hour:
 		return fmt.Errorf("--audit-keep %s: must be at least 1h", f.AuditKeep)
 	}
@@ -32,7 +35,7 @@ func auditDir(data string) string { return filepath.Join(data, "audit") }
 
 func (f *auditFlags) open(data string, secret []byte, now func() time.Time, log *slog.Logger) (*audit.Trail, error) {
 	return audit.OpenTrail(audit.TrailOptions{Dir: auditDir(data), Secret: secret, Now: now, Log: log,
-		AllowSample: f.AuditAllow, Keep: f.AuditKeep, KeepSize: int64(f.AuditSize)})
+		AllowSample: f.AuditAllow, Refusals: f.AuditRate, Keep: f.AuditKeep, KeepSize: int64(f.AuditSize)})
 }
 
 // started is the data of the record that a process begins with.

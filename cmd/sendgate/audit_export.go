@@ -48,11 +48,16 @@ func (c *auditExportCommand) Run(s *streams) error {
 	}
 	buffered := bufio.NewWriter(s.out)
 	out := json.NewEncoder(buffered)
-	count := map[string]int{}
+	count, counted := map[string]int{}, uint64(0)
 	var at time.Time
 	for e, err := range all {
 		if err != nil {
 			return err
+		}
+		if e.Kind == audit.KindCounted {
+			var c audit.Counted
+			_ = json.Unmarshal(e.Data, &c)
+			counted += c.Total()
 		}
 		line, ok := toReplay(e)
 		if !ok {
@@ -71,6 +76,9 @@ func (c *auditExportCommand) Run(s *streams) error {
 		return err
 	}
 	fmt.Fprintf(s.err, "%d denied, %d challenged, %d allowed; %d outcomes\n", count[audit.KindDeny], count[audit.KindAsk], count[audit.KindAllow], count[audit.KindOutcome])
+	if counted > 0 {
+		fmt.Fprintf(s.err, "%d refusals of a flood were only counted and are not in it: for all of them serve with --audit-rate 0\n", counted)
+	}
 	return nil
 }
 

@@ -140,7 +140,7 @@ func printVerified(s *streams, name string, r *audit.Report) {
 // auditFilter picks records.
 type auditFilter struct {
 	Log     string    `help:"changes, checks, or nothing for both." enum:"changes,checks," default:""`
-	Kind    []string  `help:"Only records of these kinds: deny, challenge, allow, outcome; admin, reload, block, budget, feedback, start, stop." placeholder:"KIND"`
+	Kind    []string  `help:"Only records of these kinds: deny, challenge, counted, allow, outcome; admin, reload, block, budget, feedback, start, stop." placeholder:"KIND"`
 	Since   auditTime `help:"From a time, such as 2026-11-23T09:00:00Z, or so long ago, such as 2h." placeholder:"TIME"`
 	Until   auditTime `help:"Up to a time, or so long ago." placeholder:"TIME"`
 	Number  string    `help:"Only checks of this number, in E.164." placeholder:"NUMBER"`
