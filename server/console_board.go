@@ -88,15 +88,35 @@ func (b *Board) Checked(e *gate.Event) {
 	default:
 		b.second.denied++
 	}
-	b.countRange(e.Send.Number.Digits(), refused)
+	weight := b.weight()
+	b.countRange(e.Send.Number.Digits(), refused, weight)
 	b.shadowed(v, price)
 	if refused {
 		b.second.stopped += price
-		b.refused(e, price)
+		b.refused(e, price, weight)
 		return
 	}
 	b.second.spent += price
 	b.countBudgets(e, price)
+}
+
+// What is shown of keys and ranges is who is met most. In a second with more answers than boardExact one in boardSample of the others
+// stands for all: to find the place of each costs more than all other sums together.
+const (
+	boardExact  = 2000
+	boardSample = 16
+)
+
+// weight is how many answers the last one stands for, 0 for none.
+func (b *Board) weight() float32 {
+	n := b.second.allowed + b.second.challenged + b.second.denied
+	switch {
+	case n <= boardExact:
+		return 1
+	case n%boardSample == 0:
+		return boardSample
+	}
+	return 0
 }
 
 // Reported is called by the gate for an outcome.
@@ -107,18 +127,18 @@ func (b *Board) Reported(*gate.Event) {
 }
 
 // refused counts why a send was not let through.
-func (b *Board) refused(e *gate.Event, price int64) {
+func (b *Board) refused(e *gate.Event, price int64, weight float32) {
 	v := &e.Verdict
 	family, _, _ := strings.Cut(v.Reason, ":")
 	switch family {
 	case "limit", "delay":
 		b.second.byLimit++
-		b.countKey(e)
+		b.countKey(e, weight)
 	case "detect", "block":
 		b.second.byDetection++
 	case "spend":
 		b.second.byBudget++
-		b.countKey(e)
+		b.countKey(e, weight)
 	}
 	r := b.reason(v.Reason)
 	r.total++

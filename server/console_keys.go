@@ -103,14 +103,17 @@ func blockOf(a netip.Addr) netip.Prefix {
 }
 
 // countKey counts a refusal by the key of the rule that decided it.
-func (b *Board) countKey(e *gate.Event) {
+func (b *Board) countKey(e *gate.Event, weight float32) {
+	if weight == 0 {
+		return
+	}
 	by := b.byOf(e.Verdict.Reason)
 	if by == nil {
 		return
 	}
 	k := keyOf(e.Verdict.Reason, by, &e.Send)
 	c := b.keys.rows[k]
-	c.refused++
+	c.refused += weight
 	c.last = b.now
 	b.keys.set(k, c)
 }

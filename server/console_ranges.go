@@ -28,8 +28,8 @@ func (r *rangeCount) fade() bool {
 }
 
 // countRange counts a send by where in the numbers it goes.
-func (b *Board) countRange(digits uint64, refused bool) {
-	if digits < 1e7 { // its ranges would be a country, or nothing
+func (b *Board) countRange(digits uint64, refused bool, weight float32) {
+	if weight == 0 || digits < 1e7 { // its ranges would be a country, or nothing
 		return
 	}
 	key, place := digits/1e5, digits/1e3%100
@@ -38,10 +38,10 @@ func (b *Board) countRange(digits uint64, refused bool) {
 		r = new(rangeCount)
 		b.ranges.set(key, r)
 	}
-	r.asked[place]++
-	r.total++
+	r.asked[place] += weight
+	r.total += weight
 	if refused {
-		r.refused[place]++
+		r.refused[place] += weight
 	}
 }
 

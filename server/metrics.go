@@ -71,7 +71,7 @@ func newMetrics(version string, g *gate.Gate, store limiter.Store, inFlight func
 	m.panics = counter("panics_total", "Panics caught in a handler. Each one is a bug.").WithLabelValues()
 
 	seconds := prometheus.NewHistogramVec(prometheus.HistogramOpts{
-		Namespace: "sendgate", Name: "check_seconds", Help: "How long a decision took, without the wire; of an all-or-nothing batch the mean of its items.",
+		Namespace: "sendgate", Name: "check_seconds", Help: "How long a decision took, without the wire; of a batch the mean of its items.",
 		Buckets: []float64{1e-6, 2.5e-6, 5e-6, 1e-5, 2.5e-5, 5e-5, 1e-4, 5e-4, 1e-3, 5e-3, 2.5e-2, 0.1, 1},
 		// A server that asks for native histograms gets buckets a tenth wide beside these.
 		NativeHistogramBucketFactor: nativeFactor, NativeHistogramMaxBucketNumber: nativeBuckets,
