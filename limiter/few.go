@@ -60,13 +60,13 @@ func (t *Table) changed(f *fewState, r *tableRule, k Key, slot int64) bool {
 	return len(f.words) > 0 && !(equal(f.words, f.seen[:]) && load(&t.mem[slot]) == tagOf(k, r.few.bank))
 }
 
-func (t *Table) lookAtFew(r *tableRule, k Key, slot, lo int64) (f fewState) {
-	f.closed = !t.opensFew(r, k, slot, lo)
+func (t *Table) lookAtFew(r *tableRule, k Key, slot, lo int64, f *fewState) {
+	*f = fewState{closed: !t.opensFew(r, k, slot, lo)}
 	if r.few == nil || slot <= 0 {
 		if !f.closed {
 			f.free = fewPermits
 		}
-		return f
+		return
 	}
 	f.words = r.few.at(t, slot)
 	for i := range f.words {
@@ -84,14 +84,14 @@ func (t *Table) lookAtFew(r *tableRule, k Key, slot, lo int64) (f fewState) {
 	if f.closed {
 		f.free, f.open, f.late = 0, 0, 0
 	}
-	return f
 }
 
 // judgeFew says whether a charge is denied by few permits and buckets together, and if so when it could pass. slot is 0 for a key
 // that has no slot yet, and findsItsOwn where it can have none.
 func (t *Table) judgeFew(r *tableRule, k Key, slot, cost, lo int64) (outcome, int64) {
+	var f fewState
 	for look := 0; ; look++ {
-		f := t.lookAtFew(r, k, slot, lo)
+		t.lookAtFew(r, k, slot, lo, &f)
 		// Order matters: with the tag read after them the words are this key's.
 		if len(f.words) > 0 && load(&t.mem[slot]) != tagOf(k, r.few.bank) {
 			return gone, 0
@@ -115,7 +115,7 @@ func (t *Table) judgeFew(r *tableRule, k Key, slot, cost, lo int64) (outcome, in
 		if f.late > 0 {
 			return late, vacantFrom(f.seen[:], f.late, lo)
 		}
-		return denied, t.fewEnd(f, lo, cost-f.free, end, func(rest int64) int64 {
+		return denied, t.fewEnd(&f, lo, cost-f.free, end, func(rest int64) int64 {
 			if o, v := t.judgeStripes(r, k, rest, lo); o == denied {
 				return v
 			}
@@ -126,7 +126,7 @@ func (t *Table) judgeFew(r *tableRule, k Key, slot, cost, lo int64) (outcome, in
 
 // fewEnd is when rest units can pass that found no few permit: end is when the buckets have room for all of them, bucketsEnd for
 // some. It uses up f.seen.
-func (t *Table) fewEnd(f fewState, lo, rest, end int64, bucketsEnd func(int64) int64) int64 {
+func (t *Table) fewEnd(f *fewState, lo, rest, end int64, bucketsEnd func(int64) int64) int64 {
 	if f.closed {
 		return end
 	}
@@ -157,7 +157,7 @@ func (t *Table) claimFew(c *Charge, slot int64, at reading, last bool, l *ledger
 	if last && cost == 1 {
 		mark = 0
 	}
-	first, tag := l.n, tagOf(k, r.few.bank)
+	first, tag := l.len(), tagOf(k, r.few.bank)
 	rest, left := cost, int64(0)
 	for i := range words {
 		w := load(&words[i])
@@ -227,12 +227,13 @@ func (t *Table) refundFew(r *tableRule, k Key, cost int64, at reading) int64 {
 
 // peekFew is what a key of a rule of buckets holds, and when cost can pass: 0 if now.
 func (t *Table) peekFew(r *tableRule, k Key, cost, lo int64) (held, end int64) {
+	var f fewState
 	for look := 0; ; look++ {
 		slot := int64(findsItsOwn)
 		if r.few != nil {
 			slot = t.find(&r.few.place, k)
 		}
-		f := t.lookAtFew(r, k, slot, lo)
+		t.lookAtFew(r, k, slot, lo, &f)
 		held, end = t.peekStripes(r, k, max(1, cost-f.free), lo)
 		switch {
 		case look >= patience:
@@ -251,7 +252,7 @@ func (t *Table) peekFew(r *tableRule, k Key, cost, lo int64) (held, end int64) {
 			lo = vacantFrom(f.seen[:], f.late, lo)
 			continue
 		}
-		return held, t.fewEnd(f, lo, cost-f.free, end, func(rest int64) int64 {
+		return held, t.fewEnd(&f, lo, cost-f.free, end, func(rest int64) int64 {
 			_, v := t.peekStripes(r, k, rest, lo)
 			return v
 		})

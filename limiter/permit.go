@@ -30,6 +30,7 @@ type entry struct {
 	amount int64  // for buckets; 0 for a permit, wholeWord or freeCharge for a delay
 }
 
+// ledger is what a check has claimed and not decided. One whose only claim decides it needs none: nil is empty.
 type ledger struct {
 	n      int
 	inline [12]entry
@@ -43,6 +44,13 @@ func (l *ledger) add(e entry) {
 		l.more = append(l.more, e)
 	}
 	l.n++
+}
+
+func (l *ledger) len() int {
+	if l == nil {
+		return 0
+	}
+	return l.n
 }
 
 func (l *ledger) at(i int) *entry {
@@ -70,7 +78,7 @@ func (t *Table) keep(l *ledger) {
 
 // undo takes claims back, newest first, down to the first n.
 func (t *Table) undo(l *ledger, n int, lo int64) {
-	for l.n > n {
+	for l.len() > n {
 		l.n--
 		e := l.at(l.n)
 		switch {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"runtime"
 	"slices"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -102,10 +104,13 @@ var (
 func nextLife(tab *Table) { tab.gen = (tab.gen + 1<<genShift) & genMask }
 
 func TestRace_slotRecycledBetweenFindAndClaim(t *testing.T) {
-	for _, limits := range [][]Limit{{fiveIn}, {many}, {{Name: "d", Group: "g", Kind: Delay, Backoff: Backoff{Base: time.Second, Factor: 1, Max: time.Second, ForgetAfter: time.Second}}}} {
+	few := Limit{Name: "few", Group: "g", N: 1000, Window: time.Second}
+	for _, limits := range [][]Limit{{fiveIn}, {many}, {few}, {{Name: "d", Group: "g", Kind: Delay, Backoff: Backoff{Base: time.Second, Factor: 1, Max: time.Second, ForgetAfter: time.Second}}}} {
 		tab, r := open1(t, small, limits...)
 		k, other := tab.Key([]byte("k")), tab.Key([]byte("other"))
 		mustTake(t, tab, t0, Charge{r[0], k, 1})
+		rule := r[0].table
+		r[0] = &Rule{table: rule.home()}
 		slot := seat(t, tab, r[0], k)
 		later := t0.Add(time.Minute)
 		if !reseat(t, tab, slot, r[0], other, lo(later)) {
@@ -115,13 +120,18 @@ func TestRace_slotRecycledBetweenFindAndClaim(t *testing.T) {
 		var l ledger
 		for _, last := range []bool{true, false} {
 			var o outcome
-			switch at := readingOf(later.Add(time.Second)); r[0].table.form {
-			case permits:
-				o, _ = tab.claimPermits(r[0].table, k, slot, 1, at, last, &l)
-			case buckets:
-				o, _ = tab.claimBuckets(r[0].table, k, slot, 1000, 1, at, last, &l)
-			case delay:
-				o, _ = tab.claimDelay(r[0].table, k, slot, at, last, &l)
+			switch at := readingOf(later.Add(time.Second)); {
+			case rule.few != nil:
+				o, _ = tab.claimFew(&Charge{&Rule{table: rule}, k, 1}, slot, at, last, &l)
+			case rule.form == permits:
+				o, _ = tab.claimPermits(rule, k, slot, 1, at, last, &l)
+				if o1, _, _ := tab.takePermit(rule, k, slot, at); o1 != gone {
+					o = o1
+				}
+			case rule.form == buckets:
+				o, _ = tab.claimBuckets(rule, k, slot, 1000, 1, at, last, &l)
+			default:
+				o, _ = tab.claimDelay(rule, k, slot, at, last, &l)
 			}
 			if o != gone {
 				t.Errorf("%s: claim in another key's slot: outcome %d, want gone", limits[0].Name, o)
@@ -129,6 +139,48 @@ func TestRace_slotRecycledBetweenFindAndClaim(t *testing.T) {
 		}
 		if !slices.Equal(contents(tab, slot, r[0]), before) {
 			t.Errorf("%s: another key's words were changed", limits[0].Name)
+		}
+	}
+}
+
+// One word is free all the time, but never the same for long: a look that comes to each word when it is held has seen no moment
+// at which all were.
+func TestRace_freeWordMovesWhileLookedAt(t *testing.T) {
+	tab, r := open1(t, small, Limit{Name: "x", Group: "g", N: 15, Window: time.Second})
+	rule, k := r[0].table, tab.Key([]byte("k"))
+	mustTake(t, tab, t0, Charge{r[0], k, 1})
+	at := readingOf(t0.Add(time.Minute))
+	slot := seat(t, tab, r[0], k)
+	words := rule.at(tab, slot)
+	var steps atomic.Int64
+	ctx, stop := context.WithCancel(ctx)
+	var mover sync.WaitGroup
+	mover.Go(func() {
+		for i := len(words); ctx.Err() == nil; i-- {
+			n := steps.Load()
+			store(&words[(i+len(words)-1)%len(words)], uint64(at.lo))
+			store(&words[i%len(words)], uint64(at.hi+1_000_000+n))
+			steps.Add(1)
+			if i == 1 {
+				i += len(words)
+			}
+		}
+	})
+	defer mover.Wait()
+	defer stop()
+	for steps.Load() < 2*int64(len(words)) {
+		runtime.Gosched()
+	}
+	for range 20_000 {
+		if o, _, _ := tab.takePermit(rule, k, slot, at); o == denied {
+			t.Fatal("takePermit denies while a word is free")
+		} else if o == claimed {
+			for n := steps.Load(); steps.Load() < n+2; {
+				runtime.Gosched() // it took the free one: wait for the next
+			}
+		}
+		if o, _ := tab.judgePermits(rule, k, slot, 1, at.lo); o == denied {
+			t.Fatal("judgePermits denies while a word is free")
 		}
 	}
 }

@@ -25,6 +25,14 @@ func (r *tableRule) share(s, drained int64) int64 {
 	return q
 }
 
+// stripeAt is the stripe that a check tries first: by its reading and not by chance, for a replay must repeat to the byte.
+func (r *tableRule) stripeAt(lo int64) int64 {
+	if r.stripes == 1 {
+		return 0
+	}
+	return int64(uint64(lo) * 0x9e3779b97f4a7c15 >> 32 % uint64(r.stripes))
+}
+
 // drainedSum is what counts against a rule of buckets in the place it had before.
 func (t *Table) drainedSum(r *tableRule, k Key, lo int64) (sum, from int64) {
 	words, sum, from := t.drained(r, k, lo)
@@ -174,11 +182,7 @@ func (t *Table) claimStripes(r *tableRule, k Key, cost int64, at reading, last b
 	if from > at.lo {
 		return late, from
 	}
-	s := int64(0)
-	if r.stripes > 1 {
-		// By the reading and not by chance: a replay must repeat to the byte.
-		s = int64(uint64(at.lo) * 0x9e3779b97f4a7c15 >> 32 % uint64(r.stripes))
-	}
+	s := r.stripeAt(at.lo)
 	o, v := t.claimStripe(r, k, s, r.share(s, drained), cost, at, last, l)
 	if o != denied || r.stripes == 1 {
 		return o, max(0, v)

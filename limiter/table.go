@@ -41,7 +41,8 @@ type Options struct {
 //   - Take looks up the slots of all charges, denies at once if a rule is full (no trace is left), else claims rule by rule in
 //     the order of Define. A claim turns a free word into an undecided one. When every claim is there the check has passed: it
 //     turns its words into held ones. If one rule refuses, it puts back what the words were. The last claim is written as
-//     held at once: its CAS is the decision.
+//     held at once: its CAS is the decision. A check of one unit of one rule is only that claim, and looks before it only where
+//     the claim does not settle it (takeOne).
 //   - A check that finds too few free words, some of them undecided, does not deny: it looks again until they are decided. This
 //     is the only wait. It cannot go round in a circle, since all checks claim in the same order, and it is bounded: after
 //     [patience] looks the word counts as held (its owner was stopped by the operating system for that long).

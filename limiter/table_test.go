@@ -306,7 +306,7 @@ func TestClose_stragglers(t *testing.T) {
 			}
 			at := readingOf(t0)
 			// A straggler is past the look at closed.
-			if _, err := tab.take(t0, at, []Charge{{r[0], k, 1}, {r[1], k, 1}}); err != nil {
+			if err := tab.take(t0, at, []Charge{{r[0], k, 1}, {r[1], k, 1}}, &Decision{}); err != nil {
 				t.Error(err)
 				return
 			}

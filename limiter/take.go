@@ -20,16 +20,20 @@ var (
 
 // Take implements [Store]. It allocates nothing for up to 16 charges of up to 12 units together, in the order of Define. A
 // denial is decided by rules that are full; where several are, the one that stays full longest is named.
-func (t *Table) Take(_ context.Context, now time.Time, charges []Charge) (Decision, error) {
+func (t *Table) Take(_ context.Context, now time.Time, charges []Charge) (d Decision, err error) {
 	at := readingOf(now)
 	if err := t.check(at, charges); err != nil {
 		return Decision{}, err
 	}
 	t.sawReading(at.lo)
-	if !slices.IsSortedFunc(charges, byRank) {
-		return t.takeUnsorted(now, at, charges)
+	switch {
+	case len(charges) == 1 && t.takeOne(now, at, &charges[0], &d):
+	case slices.IsSortedFunc(charges, byRank):
+		err = t.take(now, at, charges, &d)
+	default:
+		err = t.takeUnsorted(now, at, charges, &d)
 	}
-	return t.take(now, at, charges)
+	return d, err
 }
 
 // byRank is the order in which all checks claim. Keys have a part in it: checks that claim two keys of one rule in different
@@ -41,14 +45,14 @@ func byRank(a, b Charge) int {
 	return cmp.Or(cmp.Compare(a.Key.Place, b.Key.Place), cmp.Compare(a.Key.Fingerprint, b.Key.Fingerprint))
 }
 
-func (t *Table) takeUnsorted(now time.Time, at reading, charges []Charge) (Decision, error) {
+func (t *Table) takeUnsorted(now time.Time, at reading, charges []Charge, d *Decision) error {
 	sorted := slices.Clone(charges)
 	slices.SortStableFunc(sorted, byRank)
-	d, err := t.take(now, at, sorted)
+	err := t.take(now, at, sorted, d)
 	if d.Binding >= 0 {
 		d.Binding = slices.Index(charges, sorted[d.Binding])
 	}
-	return d, err
+	return err
 }
 
 func (t *Table) check(at reading, charges []Charge) error {
@@ -73,10 +77,12 @@ func (t *Table) check(at reading, charges []Charge) error {
 	return nil
 }
 
-func (t *Table) take(now time.Time, at reading, charges []Charge) (Decision, error) {
+// take goes through a check until it is decided. A decision is written where it goes: to copy one costs as much as to look at a rule.
+func (t *Table) take(now time.Time, at reading, charges []Charge, d *Decision) error {
 	for i := 1; i < len(charges); i++ {
 		if charges[i].Rule == charges[i-1].Rule && charges[i].Key == charges[i-1].Key {
-			return Decision{Binding: -1}, errTwice
+			d.Binding = -1
+			return errTwice
 		}
 	}
 	var inline [16]int64
@@ -88,12 +94,13 @@ func (t *Table) take(now time.Time, at reading, charges []Charge) (Decision, err
 	var l ledger
 	decided, first := now, at.lo
 	for {
-		d, o, from := t.try(at, charges, slots, &l)
+		*d = Decision{}
+		o, from := t.try(at, charges, slots, &l, d)
 		switch o {
 		case claimed:
 			t.keep(&l)
 			d.At = decided
-			return d, nil
+			return nil
 		case denied:
 			t.undo(&l, 0, at.lo)
 			d.At = decided
@@ -103,7 +110,7 @@ func (t *Table) take(now time.Time, at reading, charges []Charge) (Decision, err
 			}
 			// The caller waits from its own reading, which a key that has seen a later one did not use.
 			d.RetryAfter += time.Duration(at.lo-first) * time.Microsecond
-			return d, nil
+			return nil
 		case late:
 			t.undo(&l, 0, at.lo)
 			at, decided = exactly(from), time.UnixMicro(from)
@@ -116,7 +123,7 @@ func (t *Table) take(now time.Time, at reading, charges []Charge) (Decision, err
 }
 
 // try goes through a check once. gone and passes ask to try again, late to do so by the reading from.
-func (t *Table) try(at reading, charges []Charge, slots []int64, l *ledger) (d Decision, o outcome, from int64) {
+func (t *Table) try(at reading, charges []Charge, slots []int64, l *ledger, d *Decision) (o outcome, from int64) {
 	t.touch(charges)
 	for i := range charges {
 		c := &charges[i]
@@ -131,17 +138,17 @@ func (t *Table) try(at reading, charges []Charge, slots []int64, l *ledger) (d D
 		}
 	}
 	// A full rule is seen before anything is claimed: a denial leaves no trace and takes no room.
-	if d, o, from = t.judge(at, charges, slots); o != passes {
-		return d, o, from
+	if o, from = t.judge(at, charges, slots, d); o != passes {
+		return o, from
 	}
-	d = Decision{Allowed: true, Binding: -1}
+	d.Allowed, d.Binding = true, -1
 	for i := range charges {
 		c := &charges[i]
 		r := c.Rule.table
 		if slots[i] == 0 {
 			slot, from := t.insert(r.home(), c.Key, at.lo)
 			if slot != 0 && from > at.lo {
-				return d, late, from
+				return late, from
 			}
 			if slot == 0 && r.form == buckets {
 				slot = findsItsOwn // it can do without few permits
@@ -162,15 +169,15 @@ func (t *Table) try(at reading, charges []Charge, slots []int64, l *ledger) (d D
 			d.Skipped++
 		case o == noRoom:
 			t.fullClosed.Add(1)
-			return Decision{Full: true, Binding: i, RetryAfter: fullRetry}, denied, 0
+			*d = Decision{Full: true, Binding: i, RetryAfter: fullRetry}
+			return denied, 0
 		case o == denied:
 			// Say it by what is held, not by what was in the way for a moment.
-			if d, o, from := t.judgeAfter(at, charges, slots, l); o != passes {
-				return d, o, from
-			}
-			return d, passes, 0
+			t.undo(l, 0, at.lo)
+			*d = Decision{}
+			return t.judge(at, charges, slots, d)
 		case o != claimed:
-			return d, o, from
+			return o, from
 		case r.form == delay || d.Binding >= 0 && remaining*r.stripes >= d.Remaining:
 		case r.stripes == 1:
 			d.Binding, d.Remaining = i, remaining
@@ -182,7 +189,7 @@ func (t *Table) try(at reading, charges []Charge, slots []int64, l *ledger) (d D
 			}
 		}
 	}
-	return d, claimed, 0
+	return claimed, 0
 }
 
 // findsItsOwn stands in the list of slots for a rule of buckets, which may have several, where it has no few permits.
@@ -218,14 +225,14 @@ func (t *Table) claim(r *tableRule, c *Charge, slot int64, at reading, last bool
 }
 
 // judge looks at every rule and denies if one is full, naming the one that stays so longest.
-func (t *Table) judge(at reading, charges []Charge, slots []int64) (d Decision, o outcome, from int64) {
+func (t *Table) judge(at reading, charges []Charge, slots []int64, d *Decision) (o outcome, from int64) {
 	worst := int64(0)
 	for i := range charges {
 		c := &charges[i]
 		o, v := t.look(c, slots[i], at.lo)
 		switch o {
 		case gone, late:
-			return d, o, v
+			return o, v
 		case denied:
 			if v > worst {
 				worst = v
@@ -234,21 +241,17 @@ func (t *Table) judge(at reading, charges []Charge, slots []int64) (d Decision, 
 		}
 	}
 	if worst == 0 {
-		return d, passes, 0
+		return passes, 0
 	}
-	d.RetryAfter = time.Duration(max(worst-at.lo, 1)) * time.Microsecond
+	d.RetryAfter = retryAfter(worst, at.lo)
 	if c := &charges[d.Binding]; c.Cost > 1 {
 		held, _ := t.holding(c, slots[d.Binding], at.lo)
 		d.Remaining = max(0, c.Rule.table.n-held)
 	}
-	return d, denied, 0
+	return denied, 0
 }
 
-// judgeAfter judges after the claims of this check are taken back.
-func (t *Table) judgeAfter(at reading, charges []Charge, slots []int64, l *ledger) (Decision, outcome, int64) {
-	t.undo(l, 0, at.lo)
-	return t.judge(at, charges, slots)
-}
+func retryAfter(end, lo int64) time.Duration { return time.Duration(max(end-lo, 1)) * time.Microsecond }
 
 // look says whether a charge would be denied now, and if so when it could pass.
 func (t *Table) look(c *Charge, slot, lo int64) (outcome, int64) {
