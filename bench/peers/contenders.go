@@ -71,11 +71,7 @@ func newTaker(who string, n int, window time.Duration, keys int) taker {
 		}
 		t, r := openOurs(sendgate.Options{Size: max(1<<20, int64(keys)*slot*10/8+1<<20), Shares: shares},
 			sendgate.Limit{Name: "rule", Group: "number", N: int64(n), Window: window})
-		return func(key []byte) bool {
-			d, err := t.Take(ctx, time.Now(), []sendgate.Charge{{Rule: r[0], Key: t.Key(key), Cost: 1}})
-			must(err)
-			return d.Allowed
-		}
+		return oursTaker(t, r[0])
 	case goLim:
 		s := newGoLimiter(n, window)
 		return func(key []byte) bool {
@@ -113,6 +109,21 @@ func newTaker(who string, n int, window time.Duration, keys int) taker {
 		}
 	}
 	panic("unknown contender " + who)
+}
+
+func oursTaker(t *sendgate.Table, r *sendgate.Rule) taker {
+	now := newClock()
+	return func(key []byte) bool {
+		d, err := t.Take(ctx, now(), []sendgate.Charge{{Rule: r, Key: t.Key(key), Cost: 1}})
+		must(err)
+		return d.Allowed
+	}
+}
+
+// newClock is read as Sendgate's server reads its own (server.Clock): the wall time of its start, carried on by the monotonic clock.
+func newClock() func() time.Time {
+	start := time.Now()
+	return func() time.Time { return start.Add(time.Since(start)) }
 }
 
 func newGoLimiter(n int, window time.Duration) limiter.Store {
