@@ -40,8 +40,10 @@ build: ## bin/sendgate, static, version stamped
 	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/sendgate ./cmd/sendgate
 
 # The Go tests come last, so that their closing lines end the output.
-test: real lint ## all that proves it: lint, real programs, race detector, fuzz seeds
-	go test -race -shuffle=on ./...
+test: real lint ## all that proves it: lint, real programs, race detector, fuzz seeds, the limiter under torture for 60 s
+	SENDGATE_TORTURE=60s go test -count=1 -run '^TestSoak$$' ./limiter & torture=$$!; status=0; \
+	go test -race -shuffle=on ./... || status=$$?; \
+	wait $$torture || status=$$?; exit $$status
 
 lint: fmt vet staticcheck nested proto ## gofmt, go vet, staticcheck, buf
 

@@ -3,6 +3,7 @@ package limiter_test
 import (
 	"context"
 	"encoding/binary"
+	"math"
 	"math/rand/v2"
 	"os"
 	"runtime"
@@ -14,21 +15,16 @@ import (
 	"time"
 
 	"github.com/sendgate/sendgate/limiter"
+	"github.com/sendgate/sendgate/limiter/limitertest"
 )
 
-// TestSoak runs until so many checks were admitted as SENDGATE_SOAK_CHECKS says (1e9), and looks at every window while it goes:
+// TestSoak runs until so many checks were admitted as SENDGATE_SOAK_CHECKS says (1e9), or for as long as SENDGATE_TORTURE says
+// (60s in `make test`), and looks at every window while it goes:
 // beside the limiter each rule and key has a short sorted list of its last decisions under a lock of its own, and N+1 decisions
 // that lie less than a window apart fail the test. A decision that comes to its list later than 256 others can no longer be
 // looked at; these are counted.
 func TestSoak(t *testing.T) {
-	v := os.Getenv("SENDGATE_SOAK_CHECKS")
-	if v == "" {
-		t.Skip("set SENDGATE_SOAK_CHECKS to a number of checks, such as 1e9")
-	}
-	wanted, err := strconv.ParseFloat(v, 64)
-	if err != nil {
-		t.Fatal(err)
-	}
+	wanted, stop := soakLength(t)
 	s, err := limiter.Open(limiter.Options{Size: 1 << 20})
 	if err != nil {
 		t.Fatal(err)
@@ -64,7 +60,7 @@ func TestSoak(t *testing.T) {
 			var charges []limiter.Charge
 			var ids [6]int
 			var buf [9]byte
-			for float64(admitted.Load()) < wanted && !t.Failed() {
+			for float64(admitted.Load()) < wanted && stop.Err() == nil && !t.Failed() {
 				var a, d, u int64
 				for range 1000 {
 					now := time.Now().Add(-late)
@@ -140,6 +136,27 @@ func TestSoak(t *testing.T) {
 	}
 	settled(t, s)
 	t.Logf("%v: %d admitted, %d denied, %d charges came too late to be looked at, %+v", time.Since(begin).Round(time.Second), admitted.Load(), denied.Load(), unseen.Load(), s.Stats())
+}
+
+// soakLength is how many checks to admit at most, and what ends the test before.
+func soakLength(t *testing.T) (wanted float64, stop context.Context) {
+	checks, torture := os.Getenv("SENDGATE_SOAK_CHECKS"), limitertest.Torture(t, 0)
+	if checks == "" && torture == 0 {
+		t.Skip("set SENDGATE_SOAK_CHECKS to a number of checks, such as 1e9, or SENDGATE_TORTURE to a duration, such as 60s")
+	}
+	wanted, stop = math.Inf(1), t.Context()
+	if checks != "" {
+		var err error
+		if wanted, err = strconv.ParseFloat(checks, 64); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if torture > 0 {
+		var cancel context.CancelFunc
+		stop, cancel = context.WithTimeout(stop, torture)
+		t.Cleanup(cancel)
+	}
+	return wanted, stop
 }
 
 type verdict int
