@@ -19,3 +19,10 @@ func cpuTime() time.Duration {
 
 // noHugePages denies this process huge pages, whatever it asks for.
 func noHugePages() { must(unix.Prctl(unix.PR_SET_THP_DISABLE, 1, 0, 0, 0)) }
+
+// pageFaults is how many this process has had.
+func pageFaults() int64 {
+	var u unix.Rusage
+	must(unix.Getrusage(unix.RUSAGE_SELF, &u))
+	return u.Minflt + u.Majflt
+}

@@ -44,19 +44,34 @@ type values map[string]float64
 // told are the values of all rounds by contender.
 type told map[string][]values
 
-func (t told) median(who, what string) float64 {
-	var vs []float64
+// sorted are all rounds' values of one name; a single 0 where nobody told one.
+func (t told) sorted(who, what string) (vs []float64) {
 	for _, v := range t[who] {
 		if x, ok := v[what]; ok {
 			vs = append(vs, x)
 		}
 	}
 	if len(vs) == 0 {
-		return 0
+		return []float64{0}
 	}
 	slices.Sort(vs)
+	return vs
+}
+
+func (t told) median(who, what string) float64 {
+	vs := t.sorted(who, what)
 	return vs[len(vs)/2]
 }
+
+func (t told) mean(who, what string) (m float64) {
+	vs := t.sorted(who, what)
+	for _, v := range vs {
+		m += v / float64(len(vs))
+	}
+	return m
+}
+
+func (t told) most(who, what string) float64 { return slices.Max(t.sorted(who, what)) }
 
 func run(rounds int, only, out string) error {
 	match, err := regexp.Compile(only)
@@ -64,7 +79,7 @@ func run(rounds int, only, out string) error {
 		return err
 	}
 	var report strings.Builder
-	fmt.Fprintf(&report, "# The limiter beside others\n\n%s\n\nMade by `go run .` in `bench/peers`; medians of %d rounds in which they take turns.\n", machine(), rounds)
+	fmt.Fprintf(&report, "# The limiter beside others\n\n%s\n\nMade by `go run .` in `bench/peers`; medians of %d rounds in which they take turns. Limiters that answer over a network (redis-cell, limitador, gubernator, envoyproxy/ratelimit) are measured beside Sendgate's server: [peers.md](peers.md).\n", machine(), rounds)
 	fmt.Println(report.String())
 	for _, s := range allScenarios() {
 		if !match.MatchString(s.name) {
