@@ -154,7 +154,7 @@ func floodSize() (slots int64, limited, flood int) {
 
 func TestEviction_neverForgives(t *testing.T) {
 	slots, limited, flood := floodSize()
-	for _, open := range []bool{false, true} {
+	floods := func(t *testing.T, open bool) {
 		limit := Limit{Name: "three", Group: "number", N: 3, Window: time.Hour, FailOpen: open}
 		tab, r := open1(t, Options{Size: slots*64 + registryAt + 1<<19, Shares: [3]int{1, 0, 0}}, limit)
 		key := func(kind byte, i int) Key {
@@ -202,7 +202,10 @@ func TestEviction_neverForgives(t *testing.T) {
 		if s := tab.Stats(); s.Recycled < slots*4/10 {
 			t.Errorf("after an hour: %+v", s)
 		}
+		t.Logf("%d slots, %d limited keys, %d random keys: %d full, %d skipped, %+v", slots, limited, flood, full, skipped, tab.Stats())
 	}
+	t.Run("fail closed", func(t *testing.T) { floods(t, false) })
+	t.Run("fail open", func(t *testing.T) { floods(t, true) })
 }
 
 // A key lives in a slot as long as any of its rules remembers it: a delay is forgotten later than it is over.
