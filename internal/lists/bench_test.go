@@ -33,6 +33,14 @@ var worlds = []struct {
 	{"ipv4", func(i uint64) string { return v4(i).String() }, func(i uint64) lists.Query { return lists.Query{Address: v4(i)} }},
 	{"ipv6", func(i uint64) string { return netip.PrefixFrom(v6(i), 64).String() },
 		func(i uint64) lists.Query { return lists.Query{Address: v6(i).Next()} }},
+	{"cidr4", func(i uint64) string { return mixed(v4(i), i, 18, 31).String() }, func(i uint64) lists.Query { return lists.Query{Address: v4(i)} }},
+	{"cidr6", func(i uint64) string { return mixed(v6(i), i, 29, 64).String() }, func(i uint64) lists.Query { return lists.Query{Address: v6(i)} }},
+}
+
+// mixed is a network of a length from shortest to longest that holds the address; the longer ones are the more frequent.
+func mixed(a netip.Addr, i uint64, shortest, longest int) netip.Prefix {
+	n := longest - int(i%7*(i%11)*(i%uint64(longest-shortest+1))/60)
+	return netip.PrefixFrom(a, max(n, shortest)).Masked()
 }
 
 func v4(i uint64) netip.Addr {
@@ -80,6 +88,14 @@ func BenchmarkLookup(b *testing.B) {
 			{"hit", true, w.hit},
 			{"miss", false, func(i uint64) lists.Query {
 				return lists.Query{Number: 4420_0000_0000 + i, Country: "GB", Address: netip.AddrFrom4([4]byte{0, byte(i), byte(i >> 8), byte(i >> 16)})}
+			}},
+			{"near", false, func(i uint64) lists.Query { // the same kind, and begins as what is listed
+				for {
+					if q := w.hit(i + 2*million); !set.Lookup(q, noon).Block.OK() {
+						return q
+					}
+					i++
+				}
 			}},
 		} {
 			queries := make([]lists.Query, 1<<16)

@@ -2,6 +2,7 @@ package lists
 
 import (
 	"math"
+	"math/bits"
 	"net/netip"
 	"time"
 )
@@ -105,23 +106,22 @@ func (r Result) Standing() (Standing, Match) {
 const maxSealers = 4
 
 // Lookup finds, for one send, the most specific entry of each list that has not expired at that time.
-// It does not allocate. In a Store with exact numbers most of its time is the HMAC of the number.
+// It does not allocate. In a Store an exact number costs an HMAC, unless the digits that masks show tell that it is not there.
 func (s *Set) Lookup(q Query, now time.Time) Result {
 	var r Result
 	if s.live == 0 {
 		return r
 	}
-	l := look{set: s, now: nanos(now, math.MinInt64), address: q.Address.Unmap().WithZone("")}
+	l := look{set: s, now: now, address: q.Address.Unmap().WithZone("")}
 	if l.address.IsValid() {
 		l.single = l.address.As16()
+		copy(l.client[:8], l.single[:])
 	}
 	if len(q.Country) == 2 {
 		l.country = [2]byte{q.Country[0], q.Country[1]}
 	}
 	if n := digitCount(q.Number); n > 0 && n <= maxDigits {
-		v := digitBits(n, q.Number, n)
-		l.whole, l.open = digitAddr(v), digitAddr(anyLength(v))
-		l.number = true
+		l.digits, l.length = q.Number, n
 		if s.lists[Allow].numbers.n+s.lists[Block].numbers.n+s.lists[Test].numbers.n > 0 {
 			l.seal(q.Number)
 		}
@@ -135,20 +135,23 @@ func (s *Set) Lookup(q Query, now time.Time) Result {
 // look is one lookup under way: the send in the forms that the indexes want.
 type look struct {
 	set     *Set
-	now     int64
-	number  bool
-	whole   netip.Addr // digits behind their count, for ranges
-	open    netip.Addr // digits behind zero, for prefixes
-	keys    [maxSealers][16]byte
+	now     time.Time
+	digits  uint64 // of the number
+	length  int    // of the number, 0 for none
+	keys    [maxSealers]key
 	n       int // of keys
 	country [2]byte
 	address netip.Addr
-	single  [16]byte // address, IPv4 as mapped
+	single  key // address, IPv4 as mapped
+	client  key // its first 64 bits
 }
 
 func (l *look) seal(digits uint64) {
 	if l.set.sealers == nil {
 		l.keys[0], l.n = plainKey(digits), 1
+		return
+	}
+	if l.length < minDigits || !l.set.ends.has(digits, l.length) {
 		return
 	}
 	for _, k := range l.set.sealers {
@@ -158,14 +161,12 @@ func (l *look) seal(digits uint64) {
 }
 
 func (l *look) in(x *index) (hit Hit) {
-	if l.number {
+	if l.length > 0 {
 		for i := 0; i < l.n && !hit.Number.OK(); i++ {
-			if at, ok := x.numbers.find(&l.keys[i]); ok {
-				hit.Number = l.match(at)
-			}
+			hit.Number = l.exact(&x.numbers, &l.keys[i])
 		}
 		if !hit.Number.OK() {
-			hit.Number = l.longest(x.ranges, l.whole).or(l.longest(x.prefixes, l.open))
+			hit.Number = l.byDigits(x)
 		}
 	}
 	if !hit.Number.OK() && len(x.countries) > 0 {
@@ -174,11 +175,12 @@ func (l *look) in(x *index) (hit Hit) {
 		}
 	}
 	if l.address.IsValid() {
-		if at, ok := x.singles.find(&l.single); ok {
-			hit.Address = l.match(at)
+		hit.Address = l.exact(&x.singles, &l.single)
+		if !hit.Address.OK() && l.address.Is6() {
+			hit.Address = l.exact(&x.clients, &l.client)
 		}
-		if !hit.Address.OK() {
-			hit.Address = l.longest(x.cidrs, l.address)
+		if !hit.Address.OK() || x.longer {
+			hit.Address = hit.Address.or(l.longest(x.cidrs, l.address))
 		}
 	}
 	return hit
@@ -186,10 +188,48 @@ func (l *look) in(x *index) (hit Hit) {
 
 // match is none if the entry has expired.
 func (l *look) match(at ref) Match {
-	if at&mayExpire != 0 && l.set.records[at.at()].expires <= l.now {
+	if at&mayExpire != 0 && l.set.records[at.at()].expires <= nanos(l.now, math.MinInt64) {
 		return Match{}
 	}
 	return Match{l.set, at}
+}
+
+// byDigits finds the range or prefix that fixes the most digits and has not expired; a range before a prefix.
+func (l *look) byDigits(x *index) Match {
+	ranges, prefixes := x.fixed[l.length], x.fixed[0]
+	for left := ranges | prefixes; left != 0; {
+		n := bits.Len16(left) - 1
+		left &^= 1 << n
+		if n > l.length {
+			continue
+		}
+		begin := l.digits / tens[l.length-n]
+		if ranges>>n&1 != 0 {
+			k := digitKey(begin, n, l.length)
+			if m := l.exact(&x.digits, &k); m.OK() {
+				return m
+			}
+		}
+		if prefixes>>n&1 != 0 {
+			k := digitKey(begin, n, 0)
+			if m := l.exact(&x.digits, &k); m.OK() {
+				return m
+			}
+		}
+	}
+	return Match{}
+}
+
+// exact is none if there is no such key, or if it has expired.
+func (l *look) exact(x *exact, k *key) Match {
+	if x.n == 0 {
+		return Match{}
+	}
+	at, ok := x.find(k)
+	if !ok {
+		return Match{}
+	}
+	return l.match(at)
 }
 
 // longest finds the longest prefix that has not expired.

@@ -58,3 +58,18 @@ func (s *sealer) sealTarget(t Target) Target {
 	}
 	return t
 }
+
+// ends tells by the digits that a mask shows, the first two and the last two, which numbers need no HMAC because none like them is
+// there. One stays in it that was removed, until the set is built anew. It has a bit for each of the 10,000 masks.
+type ends [10_000/64 + 1]uint64
+
+func (e *ends) add(shown [2]uint8) {
+	i := uint(shown[0])*100 + uint(shown[1])
+	e[i/64] |= 1 << (i % 64)
+}
+
+// has tells of a number of so many digits, 2 at least, whether one with its mask was added.
+func (e *ends) has(digits uint64, length int) bool {
+	i := digits/tens[length-2]*100 + digits%100
+	return e[i/64]>>(i%64)&1 != 0
+}

@@ -5,7 +5,6 @@ import (
 	"iter"
 	"maps"
 	"math"
-	"net/netip"
 
 	"github.com/gaissmai/bart"
 )
@@ -17,19 +16,22 @@ type Set struct {
 	texts   []string // reasons and authors, each once
 	live    int
 	sealers []*sealer // of a Store, newest first; nil means that exact numbers are plain
+	ends    ends      // of the sealed numbers
 }
 
 // index finds the records of one list.
 type index struct {
 	numbers   exact
-	singles   exact // single addresses
-	ranges    *trie
-	prefixes  *trie
-	cidrs     *trie
+	digits    exact           // ranges and prefixes
+	fixed     [16]uint16      // which of them there are: a bit for each count of digits that they fix; by the length of a range, 0 for prefixes
+	singles   exact           // single addresses
+	clients   exact           // the networks of IPv6 of 64 bits: one client has such a one
+	cidrs     *trie           // the other networks
+	longer    bool            // some of those are of IPv6 and longer than 64 bits
 	countries map[[2]byte]ref // copied when it changes; there are some 250
 }
 
-// trie is the library's longest-prefix table. Its Fast kind reads 1.6 times faster than Table among a million ranges.
+// trie is the library's longest-prefix table, for networks: they come in too many lengths to look for each.
 type trie = bart.Fast[ref]
 
 // ref points to a record: 31 bits of its index, and whether it expires. A lookup that finds an entry for good does not
@@ -104,20 +106,30 @@ func (s *Set) find(list List, t Target) (ref, bool) {
 	switch t.kind {
 	case KindNumber:
 		return x.numbers.find(&t.raw)
-	case KindRange:
-		return x.ranges.Get(digitPrefix(t))
-	case KindPrefix:
-		return x.prefixes.Get(digitPrefix(t))
+	case KindRange, KindPrefix:
+		k := digitTarget(t)
+		return x.digits.find(&k)
 	case KindCountry:
 		at, ok := x.countries[[2]byte(t.raw[:2])]
 		return at, ok
 	case KindAddress:
-		if t.single() {
-			return x.singles.find(&t.raw)
+		if whole := x.whole(t); whole != nil {
+			return whole.find(&t.raw)
 		}
 		return x.cidrs.Get(t.prefix())
 	}
 	return 0, false
+}
+
+// whole is where an address is found by all its bits, nil for a network that is found by its prefix.
+func (x *index) whole(t Target) *exact {
+	switch {
+	case t.bits == 128 || t.v4 && t.bits == 32:
+		return &x.singles
+	case t.bits == 64:
+		return &x.clients
+	}
+	return nil
 }
 
 func (s *Set) entry(at ref) Entry {
@@ -139,9 +151,7 @@ type edit struct {
 func newEdit(sealers []*sealer) *edit {
 	w := &edit{set: &Set{sealers: sealers}, fresh: true, textAt: map[string]uint32{}}
 	for l := range w.set.lists {
-		w.set.lists[l] = index{
-			ranges: new(trie), prefixes: new(trie), cidrs: new(trie), countries: map[[2]byte]ref{},
-		}
+		w.set.lists[l] = index{cidrs: new(trie), countries: map[[2]byte]ref{}}
 	}
 	return w
 }
@@ -168,31 +178,31 @@ func (w *edit) put(e Entry) {
 	x := &s.lists[e.List]
 	switch e.Target.kind {
 	case KindNumber:
+		if e.Target.sealed {
+			s.ends.add(e.Target.ends)
+		}
 		x.numbers.insert(&e.Target.raw, at, w.fresh)
-	case KindRange:
-		x.ranges = w.insert(x.ranges, digitPrefix(e.Target), at)
-	case KindPrefix:
-		x.prefixes = w.insert(x.prefixes, digitPrefix(e.Target), at)
+	case KindRange, KindPrefix:
+		k := digitTarget(e.Target)
+		x.digits.insert(&k, at, w.fresh)
+		x.fixed[e.Target.total] |= 1 << e.Target.bits
 	case KindCountry:
 		if !w.fresh {
 			x.countries = maps.Clone(x.countries)
 		}
 		x.countries[[2]byte(e.Target.raw[:2])] = at
 	case KindAddress:
-		if e.Target.single() {
-			x.singles.insert(&e.Target.raw, at, w.fresh)
-		} else {
-			x.cidrs = w.insert(x.cidrs, e.Target.prefix(), at)
+		if whole := x.whole(e.Target); whole != nil {
+			whole.insert(&e.Target.raw, at, w.fresh)
+			break
 		}
+		if p := e.Target.prefix(); w.fresh {
+			x.cidrs.Insert(p, at)
+		} else {
+			x.cidrs = x.cidrs.InsertPersist(p, at)
+		}
+		x.longer = x.longer || e.Target.bits > 64
 	}
-}
-
-func (w *edit) insert(t *trie, p netip.Prefix, at ref) *trie {
-	if !w.fresh {
-		return t.InsertPersist(p, at)
-	}
-	t.Insert(p, at)
-	return t
 }
 
 // drop removes the entry for a target, if there is one.
@@ -206,16 +216,15 @@ func (w *edit) drop(list List, t Target) {
 	switch t.kind {
 	case KindNumber:
 		x.numbers.remove(&t.raw)
-	case KindRange:
-		x.ranges = x.ranges.DeletePersist(digitPrefix(t))
-	case KindPrefix:
-		x.prefixes = x.prefixes.DeletePersist(digitPrefix(t))
+	case KindRange, KindPrefix:
+		k := digitTarget(t)
+		x.digits.remove(&k) // fixed keeps its bit, until the set is built anew: at worst a look for nothing
 	case KindCountry:
 		x.countries = maps.Clone(x.countries)
 		delete(x.countries, [2]byte(t.raw[:2]))
 	case KindAddress:
-		if t.single() {
-			x.singles.remove(&t.raw)
+		if whole := x.whole(t); whole != nil {
+			whole.remove(&t.raw)
 		} else {
 			x.cidrs = x.cidrs.DeletePersist(t.prefix())
 		}

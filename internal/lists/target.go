@@ -56,7 +56,7 @@ type Target struct {
 	v4     bool     // KindAddress
 	ends   [2]uint8 // KindNumber: the first and last two digits, for the mask
 	key    keyID    // of a seal
-	raw    [16]byte // seal; digits, big endian in the last 8 bytes; country in the first 2; address, IPv4 as mapped
+	raw    key      // seal; digits, big endian in the last 8 bytes; country in the first 2; address, IPv4 as mapped
 }
 
 // ParseTarget reads the text of an entry:
@@ -247,9 +247,6 @@ func (t Target) digits() uint64 { return binary.BigEndian.Uint64(t.raw[8:]) }
 func (t Target) prefix() netip.Prefix {
 	return netip.PrefixFrom(netip.AddrFrom16(t.raw).Unmap(), int(t.bits))
 }
-
-// single tells whether an address target is one address.
-func (t Target) single() bool { return t.bits == 128 || t.v4 && t.bits == 32 }
 
 // rank orders targets of one dimension: the higher is the more specific.
 func (t Target) rank() int {
