@@ -31,7 +31,7 @@ func (s *service) catch(report func(error)) {
 
 func (g *grpcServer) catchUnary(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (out any, err error) {
 	defer g.catch(func(caught error) { out, err = nil, caught })
-	if err := g.overload.stale(ctx, info.FullMethod); err != nil {
+	if err := stale(ctx, info.FullMethod); err != nil {
 		return nil, err
 	}
 	ctx, f := g.doorman.grpcSession(ctx, info.FullMethod).enter(ctx)

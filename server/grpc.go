@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"runtime"
 
 	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
 	"google.golang.org/grpc"
@@ -33,17 +34,16 @@ type grpcServer struct {
 	server   *grpc.Server
 	health   *health.Server
 	streams  bound
-	overload overload
+	overload *overload
 	draining chan struct{}
 }
 
 func newGRPC(s *service, maxInFlight int64, transport credentials.TransportCredentials) *grpcServer {
-	g := &grpcServer{service: s, health: health.NewServer(), draining: make(chan struct{})}
+	g := &grpcServer{service: s, health: health.NewServer(), draining: make(chan struct{}), overload: newOverload(s.metrics.shed, runtime.GOMAXPROCS(0))}
 	g.streams.max = maxInFlight
-	g.overload.shed = s.metrics.shed
 	g.server = grpc.NewServer(append(TransportOptions(),
-		grpc.Creds(transport),
-		grpc.InTapHandle(g.overload.enter),
+		grpc.Creds(guard{transport, g.overload}),
+		grpc.ReadBufferSize(0), // guarded connections have one
 		grpc.UnaryInterceptor(s.tracing.around(g.catchUnary)),
 		grpc.StreamInterceptor(g.catchStream),
 	)...)

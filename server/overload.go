@@ -2,39 +2,72 @@ package server
 
 import (
 	"context"
+	"math"
 	"runtime"
+	runtimemetrics "runtime/metrics"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/grpc/status"
-	"google.golang.org/grpc/tap"
 
 	sendgatev1 "github.com/sendgate/sendgate/proto/sendgate/v1"
 )
 
 // overload refuses checks while calls wait too long for a processor. A check computes for microseconds, so the bound of what is in
-// flight never meets it: what grows is the queue of goroutines that are ready to run. A prober stands in that queue like everybody
-// else and tells how long it is; while it is too long, new checks are refused before anything is done for them, which costs a
-// third of answering. Those that are answered then waited about maxWait at most, and all are answered again within two probes of
-// the load's end.
+// flight never meets it: what grows is the queue of goroutines that are ready to run.
+//
+// A prober stands in that queue like everybody else and tells how long it is. While it is too long, a limit of how many may stand in
+// it is in force, which shrinks while probes are late and grows while they are not: the processor always has work, and never much. A
+// check that finds no room is refused by its connection (see [guarded]) before gRPC hears of it, for a fiftieth of what an answer
+// costs. To refuse by gRPC costs a third, so five times what a processor can is more than it can even refuse.
 type overload struct {
-	refusing atomic.Bool
-	calls    atomic.Uint64 // seen so far, so that nothing is probed where nobody calls
-	shed     prometheus.Counter
-	late     int // probes in a row that waited too long; the prober's own
+	limit   atomic.Int64  // how many goroutines may be ready to run; noLimit outside an overload
+	calls   atomic.Uint64 // seen so far, so that nothing is probed where nobody calls
+	refused atomic.Uint64 // of them
+	probing atomic.Int64  // since when a probe waits, in nanoseconds from begun; 0 for none
+	begun   time.Time
+	shed    prometheus.Counter
+	buffers sync.Pool // of *[readBuffer]byte, for connections that much is read of
+
+	least, first int64 // limits: the lowest, and what an overload begins with
+
+	// The prober's own.
+	late  time.Duration // what probes in a row waited that waited too long
+	quiet int           // probes in a row that did not, and nobody was refused
+	seen  uint64        // refused at the last probe
 }
 
 const (
-	// maxWait is how long a call may wait for a processor.
+	// maxWait is how long a call may wait for a processor before it is an overload. A container's quota stops it for up to 100 ms in
+	// the best of times.
 	maxWait = 100 * time.Millisecond
+	// goodWait is what the limit aims at.
+	goodWait = maxWait / 2
 	// probeEvery is how often the queue is looked at while there are calls, idleEvery how often it is looked whether there are any.
 	probeEvery, idleEvery = 10 * time.Millisecond, 100 * time.Millisecond
-	// lateProbes in a row are an overload; one may be the machine's own hiccup.
-	lateProbes = 3
+	// tooLate is how long probes in a row, each of them late, wait in an overload; one alone may be the machine's own hiccup, unless
+	// connections are read meanwhile.
+	tooLate = 3 * maxWait
+	// fewCalls between two looks are no load.
+	fewCalls = 3
+	// quietProbes in a row end it. Until then nobody is refused who finds room, so it need not be soon.
+	quietProbes = 100
+	// leastQueue and firstQueue are limits for each processor. A check takes 20 to 30 us of one that is not stopped by a quota.
+	leastQueue, firstQueue = 64, 512
+
+	noLimit = math.MaxInt64
 )
+
+func newOverload(shed prometheus.Counter, processors int) *overload {
+	o := &overload{begun: time.Now(), shed: shed, least: leastQueue * int64(processors), first: firstQueue * int64(processors)}
+	o.buffers.New = func() any { return new([readBuffer]byte) }
+	o.limit.Store(noLimit)
+	return o
+}
 
 // watch probes until ctx ends.
 func (o *overload) watch(ctx context.Context) {
@@ -47,7 +80,7 @@ func (o *overload) watch(ctx context.Context) {
 		case <-tick.C:
 		}
 		now := o.calls.Load()
-		idle := now-before < lateProbes && !o.refusing.Load()
+		idle := now-before < fewCalls && o.limit.Load() == noLimit
 		before = now
 		if idle {
 			o.late = 0
@@ -56,21 +89,82 @@ func (o *overload) watch(ctx context.Context) {
 		}
 		tick.Reset(probeEvery)
 		start := time.Now()
+		o.probe(start)
 		runtime.Gosched() // to the end of the queue that all processors share
 		o.observe(time.Since(start))
 	}
 }
 
-// observe learns how long a probe waited.
+// probe notes that a probe waits.
+func (o *overload) probe(now time.Time) { o.probing.Store(int64(now.Sub(o.begun))) }
+
+// observe learns how long it waited.
 func (o *overload) observe(wait time.Duration) {
+	o.probing.Store(0)
+	limit, refused := o.limit.Load(), o.refused.Load()
+	nobody := refused == o.seen
+	o.seen = refused
+	if limit == noLimit {
+		switch {
+		case wait <= maxWait:
+			o.late = 0
+		case o.late >= maxWait && o.late+wait >= tooLate:
+			o.begin()
+		default:
+			o.late += wait
+		}
+		return
+	}
 	switch {
 	case wait > maxWait:
-		if o.late++; o.late >= lateProbes {
-			o.refusing.Store(true)
+		limit /= 2
+	case wait > goodWait:
+		limit -= limit / 8
+	case nobody:
+		if o.quiet++; o.quiet >= quietProbes {
+			o.late, o.quiet = 0, 0
+			o.limit.Store(noLimit)
 		}
-	case wait < maxWait/2:
-		o.late = 0
-		o.refusing.Store(false)
+		return
+	default:
+		limit += limit/16 + 1
+	}
+	o.quiet = 0
+	o.limit.Store(max(o.least, limit))
+}
+
+func (o *overload) begin() { o.limit.CompareAndSwap(noLimit, o.first) }
+
+// limited says whether a limit is in force. It is asked whenever a connection was read: a queue that grows fast keeps the prober from
+// telling, since each probe waits several times as long as the one before.
+func (o *overload) limited(now func() time.Time) bool {
+	if o.limit.Load() != noLimit {
+		return true
+	}
+	since := o.probing.Load()
+	if since == 0 || now().Sub(o.begun)-time.Duration(since) < tooLate {
+		return false
+	}
+	o.begin()
+	return true
+}
+
+// room is how many checks one connection may let in while so many goroutines are ready to run. A connection does not take all there
+// is: the others have not looked yet.
+func (o *overload) room(queue int64) int64 {
+	limit := o.limit.Load()
+	if queue >= limit {
+		return 0
+	}
+	return max(limit/2-queue, (limit-queue)/4+1)
+}
+
+// newQueue makes a function that counts the goroutines that are ready to run. It is for one goroutine at a time.
+func newQueue() func() int64 {
+	sample := []runtimemetrics.Sample{{Name: "/sched/goroutines/runnable:goroutines"}}
+	return func() int64 {
+		runtimemetrics.Read(sample)
+		return int64(sample[0].Value.Uint64())
 	}
 }
 
@@ -84,29 +178,10 @@ func refusable(method string) bool {
 	return slices.Contains(checks[:], method) || strings.HasPrefix(method, "/envoy.service.") // ext_authz and the rate limit service
 }
 
-// enter is called by gRPC for each call when its headers were read, before a goroutine is made for it. It must be quick: the
-// connection is locked.
-func (o *overload) enter(ctx context.Context, call *tap.Info) (context.Context, error) {
-	o.calls.Add(1)
-	if o.refusing.Load() && refusable(call.FullMethodName) {
-		o.shed.Inc()
-		return ctx, errOverload
-	}
-	return ctx, nil
-}
-
-// stale refuses a check that came in before and has its turn only now: the queue is gone sooner. One that nobody waits for any more
-// is not made, or it would be charged for a send that never happens.
-func (o *overload) stale(ctx context.Context, method string) error {
+// stale refuses a check that nobody waits for any more when it has its turn: it would be charged for a send that never happens.
+func stale(ctx context.Context, method string) error {
 	if err := ctx.Err(); err != nil && refusable(method) {
 		return status.FromContextError(err).Err()
 	}
-	if o.refusing.Load() && refusable(method) {
-		o.shed.Inc()
-		return errOverload
-	}
 	return nil
 }
-
-// errOverload has no details: a call that is refused this early carries the code and the words only.
-var errOverload = status.Error(errBusy.code, "the processors are behind: ask again later, with fewer at a time")
