@@ -58,8 +58,27 @@ const (
 	unsettledWait = 1000
 )
 
+// takeSlot takes charges of one slot in one round trip. The token is that of the check.
+func (s *Store) takeSlot(ctx context.Context, at reading, charges []limiter.Charge, token string) (answer, error) {
+	sent, r := time.Now(), s.newRide(at, charges)
+	c := &call{rides: []*ride{r}, token: s.tokenName(r.keys, token)}
+	reply, err := s.run(ctx, s.newTake(c), true)
+	s.hand(c, reply, err)
+	<-r.back
+	a, err := r.answer, r.err
+	s.gathering.idle.Put(r)
+	if unanswered(err) {
+		s.giveUpLater(at, charges, c.token, 0)
+	}
+	if err == nil && a.server > 0 {
+		s.offset.learn(a.server, at.own, time.Since(sent))
+	}
+	return a, err
+}
+
 // takeSlots claims in all slots at once, and gives back what was claimed if one denies or fails.
-func (s *Store) takeSlots(ctx context.Context, at reading, charges []limiter.Charge, groups []group, token string) (answer, error) {
+func (s *Store) takeSlots(ctx context.Context, at reading, charges []limiter.Charge, groups []group) (answer, error) {
+	token := s.token()
 	for try := 0; ; try++ {
 		answers, errs := make([]answer, len(groups)), make([]error, len(groups))
 		inParallel(len(groups), func(i int) { answers[i], errs[i] = s.takeSlot(ctx, at, groups[i].charges, token) })
@@ -72,8 +91,10 @@ func (s *Store) takeSlots(ctx context.Context, at reading, charges []limiter.Cha
 			if errs[i] != nil || !answers[i].allowed {
 				return
 			}
-			if _, err := s.run(ctx, s.giveUp(at, groups[i].charges, token), true); err != nil {
-				s.giveUpLater(at, groups[i].charges, token)
+			part := groups[i].charges
+			name := s.tokenName(s.appendName(nil, &part[0]), token)
+			if _, err := s.run(ctx, s.giveUp(at, part, name, 0), true); err != nil {
+				s.giveUpLater(at, part, name, 0)
 			}
 		})
 		switch {
@@ -96,7 +117,7 @@ func (s *Store) settle(ctx context.Context, groups []group, answers []answer, at
 			return
 		}
 		from := reading{lo: answers[i].at, hi: answers[i].at}
-		c := s.newCommand(head{op: opSettle, flag: firstTry, now: from, arg: at}, groups[i].charges, token)
+		c := s.newCommand(head{op: opSettle, flag: firstTry, now: from, arg: at}, groups[i].charges, s.tokenName(s.appendName(nil, &groups[i].charges[0]), token))
 		if b, err := s.run(ctx, c, false); err != nil || b != "\x01" {
 			failed.Store(true)
 		}

@@ -177,20 +177,21 @@ type abandoned struct {
 	until time.Time
 }
 
-// giveUpLater sees to it that a check without an answer charges nothing, also if it reaches the server only now.
-func (s *Store) giveUpLater(at reading, charges []limiter.Charge, token string) {
+// giveUpLater sees to it that a check without an answer, at its place in the call of a token, charges nothing, also if it reaches
+// the server only now.
+func (s *Store) giveUpLater(at reading, charges []limiter.Charge, token string, place int) {
 	select {
-	case s.abandon <- abandoned{s.giveUp(at, charges, token), time.Now().Add(tokenLife - time.Second)}:
+	case s.abandon <- abandoned{s.giveUp(at, charges, token, place), time.Now().Add(tokenLife - time.Second)}:
 	default:
 		s.faults.stuck.Add(1)
 	}
 }
 
-func (s *Store) giveUp(at reading, charges []limiter.Charge, token string) command {
+func (s *Store) giveUp(at reading, charges []limiter.Charge, token string, place int) command {
 	if s.clock() != byCaller {
 		at.hi = at.lo
 	}
-	return s.newCommand(head{op: opGiveUp, flag: firstTry, now: at}, charges, token)
+	return s.newCommand(head{op: opGiveUp, flag: firstTry, now: at, arg: int64(place)}, charges, token)
 }
 
 func (s *Store) giveUpAbandoned() {

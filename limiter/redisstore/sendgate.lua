@@ -1,11 +1,13 @@
 -- All that a store does with its keys, each call atomic on one server.
 --
--- KEYS: one of each charge; then, if flag is not 0, the token of the check: what it was answered, so that asking again charges
--- nothing more. Flag 2 says that it is asked again, and an earlier call may still come.
+-- KEYS: one of each charge; then, if flag is not 0, the token of the call: what its checks were answered, 22 bytes each, so that
+-- asking again charges nothing more. Flag 2 says that it is asked again, and an earlier call may still come.
 -- ARGV[1]: op, clock, frac, now, arg, slack, flag, ttl. Times are microseconds, ttl milliseconds.
 --   clock 0: now is this server's TIME. 1: now is the caller's. 2: the caller's, held within slack of TIME.
 --   frac 1: now was rounded down, so what is taken is held from now + 1.
--- ARGV[2..]: what each charge asks of its rule: kind 1, N, cost, width of a bucket or 0, window
+-- A take is of many checks, one after another as if each came alone. ARGV[2] has of each how many charges it has and, by their place
+-- in ARGV, what they ask of their rules; and, unless clock is 0, its own frac and now.
+-- ARGV[3..], and ARGV[2..] of what is no take: what a charge asks of its rule: kind 1, N, cost, width of a bucket or 0, window
 --   or kind 2, free, base, factor, max, forget, jitter, stop, insist; or kind 3, a marker.
 -- A value: format, floor, then by format
 --   1  sum (1 byte), entries (until, units in 1 byte) by until
@@ -14,39 +16,124 @@
 --   4  a marker; the floor is when it ends.
 -- The floor of a window is the end of the newest entry that was dropped: of a reading before it nothing is known, so the
 -- check is made at the floor instead. A refund raises it to the reading of what is given back.
+-- An answer: 0 denied, 1 allowed, 2 given up, 3 not asked yet or 4 no memory; binding, left, at, wait.
 local sp, su, call = struct.pack, struct.unpack, redis.call
 local op, clock, frac, now, arg, slack, flag, ttl = su('>BBBI7I7I6BI4', ARGV[1])
 local server
 if clock ~= 1 then
 	local t = call('TIME')
 	server = t[1] * 1000000 + t[2]
-	local own = now
+end
+
+-- read makes a reading that came here the one to judge by.
+local function read()
 	if clock == 0 then
 		now, frac = server, 0
-	elseif now < server - slack or now > server + slack then
+	elseif clock == 2 and (now < server - slack or now > server + slack) then
 		now, frac = math.max(server - slack, math.min(server + slack, now)), 0
 	end
-	arg = arg + (now - own)
 end
-local n = #ARGV - 1
 
--- The usual check, one window that nothing is known of, is answered before anything else is made.
-local vals
-if op == 0 then
-	vals = call('MGET', unpack(KEYS))
-	if n == 1 and not vals[1] and flag == 1 and not vals[2] then
-		local kind, most, cost, width, span = su('>BI6I6I6I6', ARGV[2])
-		if kind == 1 and cost < 256 then
-			local till = width == 0 and now + frac + span or now - now % width + width - 1 + span
-			local ms = math.ceil((till - now + slack) / 1000)
-			local answer = sp('>BBI6I7I7', 1, 1, most - cost, now, 0)
-			call('SET', KEYS[1], sp('>BI7BI7B', 1, 0, cost, till, cost), 'PX', ms)
-			call('SET', KEYS[2], answer, 'PX', ttl)
-			return clock == 2 and answer .. sp('>I7', server) or answer
-		end
+local own = now
+read()
+arg = arg + (now - own)
+
+-- vals is what keys hold, by name; n charges from KEYS[first] on are those of the check at hand. full says that the server has no
+-- memory for them.
+local vals, n, first, full = {}, #ARGV - 1, 1, false
+
+local function set(key, v, ms)
+	local said = redis.pcall('SET', key, v, 'PX', ms)
+	if not said.err then
+		vals[key] = v
+	elseif op == 0 and said.err:find('OOM', 1, true) then
+		full = true
+	else
+		call('SET', key, v, 'PX', ms) -- fails in its own words
 	end
 end
-local ENTRY, SIZE, GIVEN_UP = { '>I7B', '>I7I6' }, { 8, 13 }, '\2'
+
+-- The usual check, one window that nothing is known of, is answered before anything else is made.
+local checks, next, last, before, answers, windows, wrote = ARGV[2], 1, 0, nil, {}, {}, flag == 2
+local usual, answered
+if op == 0 then
+	local held = call('MGET', unpack(KEYS))
+	before = held[#KEYS]
+	for i = 1, #KEYS - 1 do
+		vals[KEYS[i]] = held[i]
+	end
+
+	-- usual turns to the next check, and answers it if it was answered before or is a usual one.
+	usual = function()
+		local spec
+		n, spec = su('>BI2', checks, next)
+		next, first, last = next + 1 + 2 * n, last + 1, last + n
+		if clock ~= 0 then
+			frac, now = su('>BI7', checks, next)
+			next = next + 8
+			read()
+		end
+		if before then
+			local was = before:sub(22 * #answers + 1, 22 * #answers + 22)
+			if was ~= '' and was:byte() ~= 3 then
+				return was -- the answer that was lost, or that the check was given up
+			end
+		end
+		local key = KEYS[first]
+		if n > 1 or vals[key] then
+			return nil
+		end
+		local w = windows[spec]
+		if w == nil then
+			local kind, most, cost, width, span = su('>BI6I6I6I6', ARGV[spec])
+			w = kind == 1 and cost < 256 and { most, cost, width, span }
+			windows[spec] = w
+		end
+		if not w then
+			return nil
+		end
+		local most, cost, width, span = w[1], w[2], w[3], w[4]
+		local till = width == 0 and now + frac + span or now - now % width + width - 1 + span
+		if not w.ms or clock ~= 0 then
+			w.ms = ('%d'):format(math.ceil((till - now + slack) / 1000))
+		end
+		set(key, sp('>BI7BI7B', 1, 0, cost, till, cost), w.ms)
+		return answered(1, 1, most - cost, now, 0)
+	end
+
+	answered = function(allowed, binding, left, at, wait)
+		if full then
+			full = false
+			return ('\4'):rep(22)
+		end
+		wrote = wrote or allowed == 1
+		return sp('>BBI6I7I7', allowed, binding, left, at, wait)
+	end
+
+	local answer
+	repeat
+		answer = usual()
+		answers[#answers + 1] = answer
+	until not answer or next > #checks
+	if answer then
+		checks = nil
+	end
+end
+
+local function finish()
+	if wrote then
+		redis.pcall('SET', KEYS[#KEYS], table.concat(answers), 'PX', ttl) -- where that fails nothing was charged
+	end
+	if clock == 2 then
+		answers[#answers + 1] = sp('>I7', server)
+	end
+	return table.concat(answers)
+end
+
+if op == 0 and not checks then
+	return finish()
+end
+local ENTRY, SIZE = { '>I7B', '>I7I6' }, { 8, 13 }
 
 -- held is a window's value as of at: format, floor, sum, and where its first held entry is.
 local function held(v, at)
@@ -142,7 +229,7 @@ local function forgets(spec)
 end
 
 local function keep(key, v, last)
-	call('SET', key, v, 'PX', math.ceil((last - now + slack) / 1000))
+	set(key, v, math.ceil((last - now + slack) / 1000))
 end
 
 -- judge says whether a charge is denied at at: until when (nil if not), what its key holds, and what is left.
@@ -198,14 +285,14 @@ local function put(key, v, spec, at)
 	return most - sum
 end
 
-local function take(vals)
-	if flag > 0 and vals[n + 1] then
-		return vals[n + 1] -- the answer that was lost, or that the check was given up
-	end
-	local at = now
+-- take answers a check that is not a usual one.
+local function take()
+	local at, specs = now, {}
 	for i = 1, n do
-		if vals[i] then
-			at = math.max(at, (su('>I7', vals[i], 2)))
+		local v = vals[KEYS[first + i - 1]]
+		specs[i] = ARGV[(su('>I2', checks, next - 2 * (n + 1 - i) - (clock ~= 0 and 8 or 0)))]
+		if v then
+			at = math.max(at, (su('>I7', v, 2)))
 		end
 	end
 	if at > now then
@@ -213,40 +300,40 @@ local function take(vals)
 	end
 	local worst, binding, left = nil, 0, 0
 	for i = 1, n do
-		local u, _, rest = judge(vals[i], ARGV[i + 1], at)
+		local u, _, rest = judge(vals[KEYS[first + i - 1]], specs[i], at)
 		if u and (not worst or u > worst) then
 			worst, binding, left = u, i, rest
 		end
 	end
 	if worst then
-		local spec = ARGV[2]
+		local spec, key = specs[1], KEYS[first]
 		if n == 1 and spec:byte() == 2 and spec:byte(-1) == 1 then -- insists: counted, and never cut short
-			local u, c = delay(vals[1], spec, at)
+			local u, c = delay(vals[key], spec, at)
 			c = math.min(c + 1, 127)
-			worst = math.max(u, at + frac + wait(KEYS[1], spec, c))
-			keep(KEYS[1], sp('>BI7I7B', 3, su('>I7', vals[1], 2), worst, c), worst + forgets(spec))
+			worst = math.max(u, at + frac + wait(key, spec, c))
+			keep(key, sp('>BI7I7B', 3, su('>I7', vals[key], 2), worst, c), worst + forgets(spec))
+			wrote = true
 		end
-		if flag == 2 then
-			call('SET', KEYS[n + 1], GIVEN_UP, 'PX', ttl)
-		end
-		return sp('>BBI6I7I7', 0, binding, left, at, worst - now)
+		return answered(0, binding, left, at, worst - now)
 	end
 	for i = 1, n do
-		local rest = put(KEYS[i], vals[i], ARGV[i + 1], at)
-		if rest and (binding == 0 or rest < left) then
+		local key = KEYS[first + i - 1]
+		local rest = put(key, vals[key], specs[i], at)
+		if full then
+			break
+		elseif rest and (binding == 0 or rest < left) then
 			binding, left = i, rest
 		end
 	end
-	local answer = sp('>BBI6I7I7', 1, binding, left, at, 0)
-	if flag > 0 then
-		call('SET', KEYS[n + 1], answer, 'PX', ttl)
-	end
-	return answer
+	return answered(1, binding, left, at, 0)
 end
 
 if op == 0 then
-	local answer = take(vals)
-	return clock == 2 and answer .. sp('>I7', server) or answer
+	answers[#answers + 1] = take()
+	while next <= #checks do
+		answers[#answers + 1] = usual() or take()
+	end
+	return finish()
 end
 
 -- What follows is not made for a check: making a function takes time as well.
@@ -312,17 +399,19 @@ if op == 1 then -- peek
 	return sp('>I6I7', sum, u and u - now or 0)
 elseif op == 2 then -- refund what was taken at now
 	giveAllBack(call('MGET', unpack(KEYS)), now, now)
-elseif op == 3 then -- give up a check: take back what it has taken, and let it take nothing any more
+elseif op == 3 then -- give up check arg of a call: take back what it has taken, and let it take nothing any more
 	local vals = call('MGET', unpack(KEYS))
-	local answer = vals[n + 1]
-	if answer and answer:byte() == 1 then
+	local all, from = vals[n + 1] or '', 22 * arg
+	local answer = all:sub(from + 1, from + 22)
+	if answer:byte() == 1 then
 		local at = su('>I7', answer, 9)
 		if at ~= now then
 			frac = 0
 		end
 		giveAllBack(vals, at, 0) -- nobody was answered by it, so nothing has to be as if it had been there
 	end
-	call('SET', KEYS[n + 1], GIVEN_UP, 'PX', ttl)
+	all = all .. ('\3'):rep(from - #all)
+	call('SET', KEYS[n + 1], all:sub(1, from) .. ('\2'):rep(22) .. all:sub(from + 23), 'PX', ttl)
 elseif op == 6 then
 	return settle(call('MGET', unpack(KEYS)), arg)
 elseif op == 4 then -- reset

@@ -41,23 +41,27 @@ type Store struct {
 	offset  offset
 	parts   [64]breaker // of a Cluster's slots; else only the first
 
-	session  [6]byte
-	checks   atomic.Uint64
-	abandon  chan abandoned
-	faults   counters
-	stopping chan struct{}
-	mu       sync.Mutex // of closed, against running
-	closed   atomic.Bool
-	running  sync.WaitGroup
+	session [6]byte
+	checks  atomic.Uint64
+	abandon chan abandoned
+	faults  counters
+
+	gathering gathering
+	stopping  chan struct{}
+	mu        sync.Mutex // of closed, against running
+	closed    atomic.Bool
+	running   sync.WaitGroup
 }
 
-// spawn runs f in the background, unless the store is closed. Close waits for it.
-func (s *Store) spawn(f func()) {
+// spawn runs f in the background, unless the store is closed, and says so. Close waits for it.
+func (s *Store) spawn(f func()) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.closed.Load() {
-		s.running.Go(f)
+	if s.closed.Load() {
+		return false
 	}
+	s.running.Go(f)
+	return true
 }
 
 // Open returns a store. If the server cannot be reached it tries on in the background, and until then every call fails with an
@@ -263,10 +267,7 @@ func (s *Store) Take(ctx context.Context, now time.Time, charges []limiter.Charg
 		d.At = now
 		return d, nil
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, s.o.Timeout, errSlow)
-	defer cancel()
-	token := s.token()
-	a, err := s.takeAll(ctx, s.reading(now), charges, token)
+	a, err := s.takeAll(ctx, s.reading(now), charges)
 	if errors.Is(err, errFull) {
 		return s.full(now, charges), nil
 	}
@@ -285,38 +286,17 @@ func (s *Store) Take(ctx context.Context, now time.Time, charges []limiter.Charg
 }
 
 // takeAll takes the charges of all slots or none.
-func (s *Store) takeAll(ctx context.Context, at reading, charges []limiter.Charge, token string) (answer, error) {
+func (s *Store) takeAll(ctx context.Context, at reading, charges []limiter.Charge) (answer, error) {
 	if !s.cluster.Load() {
-		return s.takeSlot(ctx, at, charges, token)
+		return s.takeTogether(ctx, at, charges)
 	}
+	ctx, cancel := context.WithTimeoutCause(ctx, s.o.Timeout, errSlow)
+	defer cancel()
 	groups := bySlot(charges)
 	if len(groups) == 1 {
-		return s.takeSlot(ctx, at, charges, token)
+		return s.takeSlot(ctx, at, charges, s.token())
 	}
-	return s.takeSlots(ctx, at, charges, groups, token)
-}
-
-// takeSlot takes charges of one slot in one round trip.
-func (s *Store) takeSlot(ctx context.Context, at reading, charges []limiter.Charge, token string) (answer, error) {
-	sent := time.Now()
-	c := s.newCommand(head{op: opTake, flag: firstTry, now: at}, charges, token)
-	b, err := s.run(ctx, c, true)
-	if err != nil {
-		if unanswered(err) {
-			s.giveUpLater(at, charges, token)
-		}
-		return answer{}, err
-	}
-	a, ok := parseAnswer(b)
-	switch {
-	case !ok:
-		return a, fmt.Errorf("redisstore: the server's answer has %d bytes: is key prefix %q used by something else?", len(b), s.prefix)
-	case a.givenUp:
-		return a, &UnavailableError{errors.New("the check was given up")}
-	case a.server > 0:
-		s.offset.learn(a.server, at.own, time.Since(sent))
-	}
-	return a, nil
+	return s.takeSlots(ctx, at, charges, groups)
 }
 
 // full is the decision where the server has no memory left to remember anything new.

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/binary"
+	"errors"
 	"hash"
 	"math"
 	"sync"
@@ -71,6 +72,9 @@ type rule struct {
 
 const costAt = 7
 
+// firstAsked is where in ARGV the first of what a take asks of rules is.
+const firstAsked = 3
+
 func (s *Store) newRule(l limiter.Limit) *rule {
 	r := &rule{owner: s, failOpen: l.FailOpen, n: l.N}
 	h := s.sum([]byte("rule\x00" + string('0'+byte(l.Kind)) + l.Group + "\x00" + l.Name))
@@ -132,11 +136,7 @@ func (s *Store) appendHead(b []byte, h head) []byte {
 	if h.op == opRefund || h.op == opGiveUp || h.op == opSettle {
 		clock = byCaller // at is what the script answered
 	}
-	frac := byte(0)
-	if h.now.hi > h.now.lo {
-		frac = 1
-	}
-	b = append(b, byte(h.op), clock, frac)
+	b = append(b, byte(h.op), clock, h.now.frac())
 	b = append48(append56(append56(b, h.now.lo), h.arg), micros(s.o.Slack))
 	b = append(b, h.flag)
 	return binary.BigEndian.AppendUint32(b, uint32((s.o.Timeout + tokenLife).Milliseconds()))
@@ -147,17 +147,16 @@ type command struct {
 	keys, args []string
 }
 
-// newCommand packs charges of one slot; a token of no length is none.
+// newCommand packs charges of one slot for what is no take. token is the name of a key, or "" for none.
 func (s *Store) newCommand(h head, charges []limiter.Charge, token string) command {
 	// One string holds all of them.
-	b := make([]byte, 0, 40+len(charges)*(len(s.prefix)+32+len(s.prefix)+40)+len(token)+len(s.prefix)+28)
+	b := make([]byte, 0, 40+len(charges)*(len(s.prefix)+32+40)+len(token))
 	ends := make([]int, 0, 2*len(charges)+2)
 	for i := range charges {
 		b = s.appendName(b, &charges[i])
 		ends = append(ends, len(b))
 	}
 	if token != "" {
-		b = append(s.appendTag(b, charges[0].Key), '~')
 		b = append(b, token...)
 		ends = append(ends, len(b))
 	}
@@ -165,12 +164,7 @@ func (s *Store) newCommand(h head, charges []limiter.Charge, token string) comma
 	b = s.appendHead(b, h)
 	ends = append(ends, len(b))
 	for i := range charges {
-		r := body(charges[i].Rule)
-		at := len(b)
-		b = append(b, r.spec...)
-		if r.kind == kindWindow {
-			append48(b[at+costAt:at+costAt:len(b)], charges[i].Cost)
-		}
+		b = priced{body(charges[i].Rule), charges[i].Cost}.append(b)
 		ends = append(ends, len(b))
 	}
 	all := string(b)
@@ -179,6 +173,15 @@ func (s *Store) newCommand(h head, charges []limiter.Charge, token string) comma
 		parts[i], from = all[from:end], end
 	}
 	return command{parts[:keys], parts[keys:]}
+}
+
+func (p priced) append(b []byte) []byte {
+	at := len(b)
+	b = append(b, p.rule.spec...)
+	if p.rule.kind == kindWindow {
+		append48(b[at+costAt:at+costAt:len(b)], p.cost)
+	}
+	return b
 }
 
 // again is the same command for another try.
@@ -244,7 +247,6 @@ func (s *Store) sum(b []byte) [32]byte { return s.keyed.sum(b) }
 // answer is what the script says to a take.
 type answer struct {
 	allowed   bool
-	givenUp   bool
 	binding   int // from 0; -1 for none
 	remaining int64
 	at        int64
@@ -252,18 +254,17 @@ type answer struct {
 	server    int64 // only of a Cluster, else 0
 }
 
-func parseAnswer(b string) (a answer, ok bool) {
-	switch {
-	case len(b) >= 1 && b[0] == 2:
-		return answer{givenUp: true}, true
-	case len(b) != 22 && len(b) != 29:
-		return a, false
+// answerSize is that of an answer, see the script.
+const answerSize = 22
+
+func parseAnswer(b string) (answer, error) {
+	switch b[0] {
+	case 0, 1:
+		return answer{allowed: b[0] == 1, binding: int(b[1]) - 1, remaining: number(b[2:8]), at: number(b[8:15]), wait: number(b[15:22])}, nil
+	case 4:
+		return answer{}, errFull
 	}
-	a = answer{allowed: b[0] == 1, binding: int(b[1]) - 1, remaining: number(b[2:8]), at: number(b[8:15]), wait: number(b[15:22])}
-	if len(b) == 29 {
-		a.server = number(b[22:])
-	}
-	return a, true
+	return answer{}, &UnavailableError{errors.New("the check was given up")}
 }
 
 // reading is a time in microseconds, rounded down to judge by and up to hold from.
@@ -279,6 +280,14 @@ func readingOf(t time.Time) reading {
 		r.hi++
 	}
 	return r
+}
+
+// frac is 1 where the reading was rounded down, for the script.
+func (r reading) frac() byte {
+	if r.hi > r.lo {
+		return 1
+	}
+	return 0
 }
 
 // valid is the range that the embedded table reads: 1970 to 2111.
