@@ -3,6 +3,7 @@ package redisstore
 import (
 	"context"
 	"fmt"
+	"runtime"
 	"slices"
 	"sync"
 	"time"
@@ -99,17 +100,19 @@ func (s *Store) takeTogether(ctx context.Context, at reading, charges []limiter.
 	g.mu.Lock()
 	g.waiting = append(g.waiting, r)
 	g.keys += len(charges)
-	var c *call
-	if g.away == 0 || len(g.waiting) >= togetherChecks || g.keys >= togetherKeys || r.since.Sub(g.left) >= pace {
-		c = s.leave(r.since)
+	leads := g.away == 0 || len(g.waiting) >= togetherChecks || g.keys >= togetherKeys || r.since.Sub(g.left) >= pace
+	ends := g.waiting[0].since.Add(s.o.Timeout)
+	if leads {
+		g.away++
+		g.left = r.since
 	}
 	g.mu.Unlock()
-	if c != nil {
+	if leads {
 		// Who has as much time as the call has makes it himself.
-		if ends, ok := ctx.Deadline(); ok && ends.Before(c.rides[0].since.Add(s.o.Timeout)) {
-			s.send(c)
+		if own, ok := ctx.Deadline(); ok && own.Before(ends) {
+			s.send()
 		} else {
-			s.drive(c)
+			s.drive()
 		}
 	}
 	select {
@@ -134,14 +137,25 @@ func (s *Store) takeTogether(ctx context.Context, at reading, charges []limiter.
 	return a, err
 }
 
-// leave makes a call of all who wait. gathering.mu is held.
-func (s *Store) leave(now time.Time) *call {
+// leave makes a call of all who wait; nil if another took them. Who is on the way to here from the network, or from a call that has
+// just come back, is let in first: that takes no time where nobody is.
+func (s *Store) leave() *call {
 	g := &s.gathering
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for n := 0; len(g.waiting) > n && len(g.waiting) < togetherChecks && g.keys < togetherKeys; {
+		n = len(g.waiting)
+		g.mu.Unlock()
+		runtime.Gosched()
+		g.mu.Lock()
+	}
+	if len(g.waiting) == 0 {
+		g.away--
+		return nil
+	}
 	c := s.newCall(slices.Clone(g.waiting))
 	clear(g.waiting)
 	g.waiting, g.keys = g.waiting[:0], 0
-	g.away++
-	g.left = now
 	return c
 }
 
@@ -161,30 +175,35 @@ func (g *gathering) step(r *ride) bool {
 }
 
 // send drives in the background.
-func (s *Store) send(c *call) {
-	if !s.spawn(func() { s.drive(c) }) {
-		s.bring(c, "", limiter.ErrClosed)
+func (s *Store) send() {
+	if !s.spawn(s.drive) {
+		if c := s.leave(); c != nil {
+			s.bring(c, "", limiter.ErrClosed)
+		}
 	}
 }
 
 // drive makes a call, sees to it that the next leaves, and brings everybody his answer.
-func (s *Store) drive(c *call) {
-	reply, err := s.run(c.ctx, s.newTake(c), true)
-	c.cancel()
-	s.bring(c, reply, err)
+func (s *Store) drive() {
+	if c := s.leave(); c != nil {
+		reply, err := s.run(c.ctx, s.newTake(c), true)
+		s.bring(c, reply, err)
+	}
 }
 
 func (s *Store) bring(c *call, reply string, err error) {
+	c.cancel()
 	g := &s.gathering
 	g.mu.Lock()
 	g.away--
-	var next *call
-	if g.away == 0 && len(g.waiting) > 0 {
-		next = s.leave(time.Now())
+	next := g.away == 0 && len(g.waiting) > 0
+	if next {
+		g.away++
+		g.left = time.Now()
 	}
 	g.mu.Unlock()
-	if next != nil {
-		s.send(next)
+	if next {
+		s.send()
 	}
 	s.hand(c, reply, err)
 }
