@@ -26,7 +26,8 @@ type RateLimits struct {
 	// Read reads Config again, and Files are the files it reads. Default: it never changes.
 	Read  func() (*envoyconfig.Config, error)
 	Files func() []string
-	// Store keeps the counters, and nothing else: its rules are those of Config. The server does not close it.
+	// Store keeps the counters. A table keeps nothing else: its rules are those of Config. A store that keeps rules apart by their
+	// names, as one on Redis does, may be the gate's. The server does not close it.
 	Store limiter.Store
 	// Fixed counts as envoyproxy/ratelimit does: windows that begin at full minutes, each descriptor for itself, refused hits
 	// counted. Otherwise windows are exact, and all descriptors of a request are charged or none.

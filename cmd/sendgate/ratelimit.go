@@ -21,7 +21,7 @@ import (
 type rateLimitFlags struct {
 	EnvoyRatelimit       string `help:"Configuration of envoyproxy/ratelimit, a file or a directory of *.yaml: answers Envoy's rate limit filter in its place." placeholder:"FILE" env:"SENDGATE_ENVOY_RATELIMIT"`
 	EnvoyRatelimitCompat string `help:"How it counts: exact windows, or fixed ones as envoyproxy/ratelimit does (${default})." placeholder:"WAY" enum:"exact,fixed" default:"exact" env:"SENDGATE_ENVOY_RATELIMIT_COMPAT"`
-	EnvoyRatelimitSize   size   `help:"Size of a new table for its counters (${default})." placeholder:"SIZE" default:"64MiB" env:"SENDGATE_ENVOY_RATELIMIT_SIZE"`
+	EnvoyRatelimitSize   size   `help:"Size of a new table for its counters, where they are not in a shared store (${default})." placeholder:"SIZE" default:"64MiB" env:"SENDGATE_ENVOY_RATELIMIT_SIZE"`
 }
 
 // readConfig reads the configuration; nil where there is none.
@@ -32,17 +32,23 @@ func (f *rateLimitFlags) readConfig() (*envoyconfig.Config, error) {
 	return readEnvoyConfig(f.EnvoyRatelimit)
 }
 
-// open opens the counters. The store is the caller's to close.
-func (f *rateLimitFlags) open(c *envoyconfig.Config, data string, secret []byte, clock func() time.Time) (*server.RateLimits, io.Closer, error) {
-	if c == nil {
+// open opens the counters. The store is the caller's to close. common is the store that other sidecars share: then the counters are
+// there; nil for a table of their own.
+func (f *rateLimitFlags) open(c *envoyconfig.Config, common limiter.Store, data string, secret []byte, clock func() time.Time) (*server.RateLimits, io.Closer, error) {
+	limits := &server.RateLimits{Config: c, Read: f.readConfig, Files: f.files, Store: common, Fixed: f.EnvoyRatelimitCompat == "fixed", Clock: clock}
+	switch {
+	case c == nil:
 		return nil, io.NopCloser(nil), nil
+	case common != nil:
+		return limits, io.NopCloser(nil), nil
 	}
 	path := filepath.Join(data, "envoy-ratelimit")
 	store, err := limiter.Open(limiter.Options{Path: path, Size: int64(f.EnvoyRatelimitSize), Secret: secret})
 	if err != nil {
 		return nil, nil, fmt.Errorf("counters %s: %w", path, err)
 	}
-	return &server.RateLimits{Config: c, Read: f.readConfig, Files: f.files, Store: store, Fixed: f.EnvoyRatelimitCompat == "fixed", Clock: clock}, store, nil
+	limits.Store = store
+	return limits, store, nil
 }
 
 // files are those of the configuration as it is now.

@@ -198,7 +198,7 @@ func (c *serveCommand) Run(s *streams) error {
 	}
 	defer stopAlerts()
 
-	rateLimits, counters, err := c.rateLimitFlags.open(limits, c.Data, secret, clock.Now)
+	rateLimits, counters, err := c.rateLimitFlags.open(limits, common.counters(), c.Data, secret, clock.Now)
 	if err != nil {
 		return err
 	}

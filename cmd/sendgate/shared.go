@@ -53,6 +53,14 @@ func (s *sharing) replies() replies.Shared {
 	return s.store.Replies()
 }
 
+// counters are of rules that are not the gate's, nil where there are none to share. Rules of different names do not meet there.
+func (s *sharing) counters() limiter.Store {
+	if s == nil {
+		return nil
+	}
+	return s.store
+}
+
 // consent is the store of a ledger that the others are told of.
 func (s *sharing) consent(file consent.Store) consent.Store {
 	if s == nil {
