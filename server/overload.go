@@ -32,6 +32,7 @@ type overload struct {
 	begun   time.Time
 	shed    prometheus.Counter
 	buffers sync.Pool // of *[readBuffer]byte, for connections that much is read of
+	ready   func() int64
 
 	least, first int64 // limits: the lowest, and what an overload begins with
 
@@ -49,8 +50,8 @@ const (
 	goodWait = maxWait / 2
 	// probeEvery is how often the queue is looked at while there are calls, idleEvery how often it is looked whether there are any.
 	probeEvery, idleEvery = 10 * time.Millisecond, 100 * time.Millisecond
-	// tooLate is how long probes in a row, each of them late, wait in an overload; one alone may be the machine's own hiccup, unless
-	// connections are read meanwhile.
+	// tooLate is how long probes in a row, each of them late, wait in an overload. One alone may be the machine's own hiccup, unless
+	// many stand in the queue, or connections are read meanwhile.
 	tooLate = 3 * maxWait
 	// fewCalls between two looks are no load.
 	fewCalls = 3
@@ -64,6 +65,7 @@ const (
 
 func newOverload(shed prometheus.Counter, processors int) *overload {
 	o := &overload{begun: time.Now(), shed: shed, least: leastQueue * int64(processors), first: firstQueue * int64(processors)}
+	o.ready = func() int64 { return newQueue()() }
 	o.buffers.New = func() any { return new([readBuffer]byte) }
 	o.limit.Store(noLimit)
 	return o
@@ -108,7 +110,7 @@ func (o *overload) observe(wait time.Duration) {
 		switch {
 		case wait <= maxWait:
 			o.late = 0
-		case o.late >= maxWait && o.late+wait >= tooLate:
+		case o.late >= maxWait && o.late+wait >= tooLate, o.ready() > o.first:
 			o.begin()
 		default:
 			o.late += wait
@@ -142,7 +144,10 @@ func (o *overload) limited(now func() time.Time) bool {
 		return true
 	}
 	since := o.probing.Load()
-	if since == 0 || now().Sub(o.begun)-time.Duration(since) < tooLate {
+	if since == 0 {
+		return false
+	}
+	if wait := now().Sub(o.begun) - time.Duration(since); wait < maxWait || wait < tooLate && o.ready() <= o.first {
 		return false
 	}
 	o.begin()

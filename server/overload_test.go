@@ -12,7 +12,9 @@ import (
 )
 
 func testOverload() *overload {
-	return newOverload(prometheus.NewCounter(prometheus.CounterOpts{Name: "shed"}), 1)
+	o := newOverload(prometheus.NewCounter(prometheus.CounterOpts{Name: "shed"}), 1)
+	o.ready = func() int64 { return 0 }
+	return o
 }
 
 func TestOverload_whenItBegins(t *testing.T) {
@@ -54,6 +56,19 @@ func TestOverload_probeThatDoesNotEnd(t *testing.T) {
 	now = now.Add(time.Millisecond)
 	if !o.limited(clock) {
 		t.Error("not after 300 ms")
+	}
+
+	o = testOverload()
+	now = o.begun.Add(time.Hour)
+	o.probe(now)
+	o.ready = func() int64 { return firstQueue + 1 }
+	now = now.Add(99 * time.Millisecond)
+	if o.limited(clock) {
+		t.Error("after 99 ms with many in the queue")
+	}
+	now = now.Add(time.Millisecond)
+	if !o.limited(clock) {
+		t.Error("not after 100 ms with many in the queue")
 	}
 }
 
@@ -234,6 +249,7 @@ func (p *processor) probe() {
 func TestOverload_modelOfAProcessor(t *testing.T) {
 	p := &processor{o: testOverload()}
 	p.now = p.o.begun
+	p.o.ready = func() int64 { return int64(len(p.turns)) }
 	p.probe()
 	longest := func(of []time.Duration, part float64) time.Duration {
 		of = slices.Sorted(slices.Values(of))
