@@ -2,12 +2,10 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
@@ -164,6 +162,13 @@ func (l *load) reconnect(i int) {
 	}
 }
 
+// latency is of all that was asked.
+func (l *load) latency() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return fmt.Sprintf("p50 %.2f ms, p99 %.2f ms, longest %.0f ms", float64(l.took.ValueAtQuantile(50))/1e3, float64(l.took.ValueAtQuantile(99))/1e3, float64(l.took.Max())/1e3)
+}
+
 func (l *load) told() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -179,118 +184,4 @@ func (l *load) problem(name string) error {
 		return fmt.Errorf("%s: nothing was allowed", name)
 	}
 	return nil
-}
-
-// share of a processor that the sidecar under overload has, as a container with a quota has it: the program that asks for five times
-// what it can answer needs the rest.
-const share, period = 0.10, 50 * time.Millisecond
-
-// throttle stops a sidecar for most of each period until ctx ends.
-func throttle(ctx context.Context, s *sidecar) {
-	for ctx.Err() == nil {
-		s.cmd.Process.Signal(syscall.SIGCONT) //nolint:errcheck // one that ended fails its checks
-		time.Sleep(time.Duration(share * float64(period)))
-		s.cmd.Process.Signal(syscall.SIGSTOP) //nolint:errcheck // as above
-		time.Sleep(time.Duration((1 - share) * float64(period)))
-	}
-	s.cmd.Process.Signal(syscall.SIGCONT) //nolint:errcheck // as above
-}
-
-// overload asks a sidecar that has a tenth of a processor for five times what it answers.
-func overload(ctx context.Context, program, dir string) error {
-	s, err := start(program, dir, []string{"GOMAXPROCS=1"})
-	if err != nil {
-		return err
-	}
-	defer s.stop()
-	limited, free := context.WithCancel(ctx)
-	var throttled sync.WaitGroup
-	throttled.Go(func() { throttle(limited, s) })
-	defer func() { free(); throttled.Wait() }()
-	closed(s, 1024, 3*time.Second) // it touches its memory for the first time
-	capacity := closed(s, 1024, 4*time.Second)
-	l := newLoad(s, 5*capacity)
-	const seconds, most, patience = 8, 100_000, time.Second
-	var all sync.WaitGroup
-	var shed, late, answered, sent, open atomic.Int64
-	took := hdrhistogram.New(1, 60_000_000, 3)
-	begin, n := time.Now(), int64(0)
-	for time.Since(begin) < seconds*time.Second && ctx.Err() == nil {
-		for due := int64(time.Since(begin).Seconds() * l.rate); n < due; n++ {
-			if open.Load() >= most { // this program's own limit
-				continue
-			}
-			i := uint64(n)
-			open.Add(1)
-			sent.Add(1)
-			all.Go(func() {
-				defer open.Add(-1)
-				ctx, cancel := context.WithTimeout(context.Background(), patience)
-				defer cancel()
-				asked := time.Now()
-				_, err := sendgatev1.NewSendGateServiceClient(l.conns[i%4].Load()).CheckSend(ctx, l.traffic.Request(i))
-				switch status.Code(err) {
-				case codes.OK:
-					answered.Add(1)
-					l.mu.Lock()
-					took.RecordValue(min(time.Since(asked).Microseconds()+1, 60_000_000)) //nolint:errcheck // within bounds
-					l.mu.Unlock()
-				case codes.ResourceExhausted:
-					shed.Add(1)
-				default:
-					late.Add(1)
-				}
-			})
-		}
-		time.Sleep(time.Millisecond)
-	}
-	sending := time.Since(begin)
-	all.Wait()
-	// The load is over: is the next one answered at once?
-	client := sendgatev1.NewSendGateServiceClient(l.conns[0].Load())
-	over := time.Now()
-	for {
-		asked := time.Now()
-		if _, err := client.CheckSend(ctx, l.traffic.Request(rand.Uint64())); err == nil && time.Since(asked) < 50*time.Millisecond {
-			break
-		}
-		if time.Since(over) > 10*time.Second {
-			return errors.New("overload: it does not recover")
-		}
-		time.Sleep(5 * time.Millisecond)
-	}
-	recovered := time.Since(over)
-	after := closed(s, 1024, 3*time.Second)
-	p99 := time.Duration(took.ValueAtQuantile(99)) * time.Microsecond
-	fmt.Printf("overload: a tenth of a processor answers %.0f/s; asked for %.0f/s (%.1f times) for %v: %.0f/s answered (p50 %v, p99 %v), %d refused, %d not within %v; answers again after %v, then %.0f/s\n",
-		capacity, float64(sent.Load())/sending.Seconds(), float64(sent.Load())/sending.Seconds()/capacity, sending.Round(time.Second), float64(answered.Load())/sending.Seconds(),
-		(time.Duration(took.ValueAtQuantile(50)) * time.Microsecond).Round(time.Millisecond), p99.Round(time.Millisecond), shed.Load(), late.Load(), patience, recovered.Round(time.Millisecond), after)
-	var problems []error
-	if float64(answered.Load())/sending.Seconds() < capacity/2 {
-		problems = append(problems, fmt.Errorf("overload: only %d were answered of %.0f that could be", answered.Load(), capacity*sending.Seconds()))
-	}
-	if recovered > time.Second || after < capacity/2 {
-		problems = append(problems, fmt.Errorf("overload: recovery took %v, to %.0f/s of %.0f/s", recovered, after, capacity))
-	}
-	return errors.Join(problems...)
-}
-
-// closed is how many checks a second callers get who ask as fast as they are answered.
-func closed(s *sidecar, callers int, d time.Duration) float64 {
-	l := newLoad(s, 0)
-	client := sendgatev1.NewSendGateServiceClient(l.conns[0].Load())
-	var n atomic.Int64
-	var all sync.WaitGroup
-	begin := time.Now()
-	for range callers {
-		all.Go(func() {
-			for time.Since(begin) < d {
-				if _, err := client.CheckSend(context.Background(), l.traffic.Request(rand.Uint64())); err == nil {
-					n.Add(1)
-				}
-			}
-		})
-	}
-	all.Wait()
-	return float64(n.Load()) / time.Since(begin).Seconds()
 }

@@ -81,8 +81,8 @@ func (s *sidecar) stop() {
 	s.log.Close()
 }
 
-// metric reads a value of /metrics.
-func (s *sidecar) metric(names ...string) (map[string]float64, error) {
+// metrics reads /metrics: by name, with those of all labels added up.
+func (s *sidecar) metrics() (map[string]float64, error) {
 	client := http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{DisableKeepAlives: true,
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return new(net.Dialer).DialContext(ctx, "unix", s.http)
@@ -93,15 +93,20 @@ func (s *sidecar) metric(names ...string) (map[string]float64, error) {
 	}
 	defer r.Body.Close()
 	values := map[string]float64{}
-	for lines := bufio.NewScanner(r.Body); lines.Scan(); {
-		name, value, _ := strings.Cut(lines.Text(), " ")
-		if slices.Contains(names, name) {
-			if values[name], err = strconv.ParseFloat(value, 64); err != nil {
-				return nil, err
-			}
+	lines := bufio.NewScanner(r.Body)
+	for lines.Scan() {
+		if strings.HasPrefix(lines.Text(), "#") {
+			continue
 		}
+		at := strings.LastIndexByte(lines.Text(), ' ') // labels may have some too
+		v, err := strconv.ParseFloat(lines.Text()[at+1:], 64)
+		if err != nil {
+			return nil, err
+		}
+		name, _, _ := strings.Cut(lines.Text()[:at], "{")
+		values[name] += v
 	}
-	return values, nil
+	return values, lines.Err()
 }
 
 // reading is what a sidecar holds at one time.
@@ -119,7 +124,7 @@ func (h *history) keep(ctx context.Context, s *sidecar, every time.Duration) {
 		case <-tick.C:
 		}
 		// The next collection's goal follows what lives: unlike the heap in use it does not swing with garbage.
-		v, err := s.metric("go_memstats_next_gc_bytes", "go_goroutines", "process_open_fds")
+		v, err := s.metrics()
 		if err != nil {
 			continue // it is busy; a sidecar that died fails its checks
 		}
@@ -146,8 +151,8 @@ func (h *history) newest() string {
 	return fmt.Sprintf("heap goal %.0f MiB, memory %.0f MiB, %.0f goroutines, %.0f descriptors", r.heap/(1<<20), r.memory/(1<<20), r.goroutines, r.descriptors)
 }
 
-// growth compares the median of the second quarter with that of the last, and is an error if something grew.
-func (h *history) growth(name string) error {
+// growth compares the median of the second quarter with that of the last, in a row each, and is an error if something grew.
+func (h *history) growth(name string, out *report) error {
 	n := len(h.readings)
 	if n < 8 {
 		return fmt.Errorf("%s: only %d readings", name, n)
@@ -160,7 +165,7 @@ func (h *history) growth(name string) error {
 		more, part float64 // what it may grow by, and the part of itself
 	}{
 		{"heap goal, MiB", func(r reading) float64 { return r.heap }, 1 << 20, 16, 0.15},
-		{"memory, MiB", func(r reading) float64 { return r.memory }, 1 << 20, 64, 0.10}, // detection's own fills to 64 MiB
+		{"memory that is no file's, MiB", func(r reading) float64 { return r.memory }, 1 << 20, 64, 0.10}, // detection's own fills to 64 MiB
 		{"goroutines", func(r reading) float64 { return r.goroutines }, 1, 100, 0.20},
 		{"descriptors", func(r reading) float64 { return r.descriptors }, 1, 16, 0},
 	} {
@@ -173,7 +178,7 @@ func (h *history) growth(name string) error {
 			return v[len(v)/2]
 		}
 		before, after := middle(h.readings[n/4:n/2]), middle(h.readings[3*n/4:])
-		fmt.Printf("%-6s %-15s %8.1f in the second quarter, %8.1f in the last\n", name, m.what, before, after)
+		out.cells(name+": "+m.what, fmt.Sprintf("%.1f", before), fmt.Sprintf("%.1f", after))
 		if after > before*(1+m.part)+m.more {
 			problems = append(problems, fmt.Errorf("%s: %s grew from %.1f to %.1f", name, m.what, before, after))
 		}
