@@ -41,6 +41,7 @@ func (g *Gate) once(ctx context.Context, r *rules, what asked, req *Request, che
 		return err
 	}
 	s.readBy = r
+	defer func() { s.readBy = nil }() // an answer that was there already is not decided: the next request of this scratch is another
 	call, err := g.begin(ctx, question, s)
 	if err != nil {
 		return err

@@ -3,6 +3,7 @@ package gate_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -89,6 +90,19 @@ func TestIdempotency_sameKeySameAnswer(t *testing.T) {
 func equalVerdicts(a, b gate.Verdict) bool {
 	return a.Kind == b.Kind && a.Reason == b.Reason && a.Rule == b.Rule && a.RetryAfter == b.RetryAfter && a.Remaining == b.Remaining && a.Limit == b.Limit &&
 		a.Window == b.Window && a.CheckID == b.CheckID && a.PolicyVersion == b.PolicyVersion && a.At.Equal(b.At) && slices.Equal(a.Shadow, b.Shadow) && slices.Equal(a.Skipped, b.Skipped)
+}
+
+// What is answered without a decision leaves nothing behind: the next send is judged as itself.
+func TestIdempotency_nextIsAnother(t *testing.T) {
+	f := remembering(t, "limits: [{name: number, by: [number], limit: 1, window: 1h}]")
+	for i := range 50 {
+		want(t, f.check(t, keyed("+6581234567", "k")), gate.Allow, "") // charged once
+		reused := keyed("+6581234568", "k")
+		if _, err := f.Check(t.Context(), &reused); err == nil {
+			t.Fatal("a key for two numbers")
+		}
+		want(t, f.check(t, keyed(fmt.Sprintf("+658200%04d", i), "")), gate.Allow, "")
+	}
 }
 
 func TestIdempotency_anotherQuestionIsRefused(t *testing.T) {
