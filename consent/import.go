@@ -17,7 +17,7 @@ import (
 	"github.com/sendgate/sendgate/internal/phone"
 )
 
-// bulkChanges is how many rows of an import are one transaction.
+// bulkChanges is how many rows of an import are one transaction, unless Options.Bulk says so.
 const bulkChanges = 16384
 
 // maxLineErrors is how many lines an ImportError names.
@@ -88,18 +88,21 @@ func (l *Ledger) Import(ctx context.Context, now time.Time, from io.Reader, o Im
 	rows = slices.CompactFunc(rows, func(a, b row) bool { return order(a, b) == 0 })
 	done.Known = done.Read - len(rows)
 	id := binary.BigEndian.AppendUint32(nil, rand.Uint32())
+	undo := func(err error) (Imported, error) {
+		own := func(key []byte, _ time.Time) bool { return bytes.Equal(key, id) }
+		return Imported{}, errors.Join(err, l.undoImports(context.WithoutCancel(ctx), own))
+	}
 	if err := l.store.Apply(ctx, Change{KindImport, id, grant(now)}); err != nil {
 		return Imported{}, err
 	}
-	for chunk := range slices.Chunk(rows, bulkChanges) {
+	for chunk := range slices.Chunk(rows, l.atOnce) {
 		if err := l.importRows(ctx, chunk, id, &done); err != nil {
-			// Whoever gave up does not want half of it either.
-			return Imported{}, errors.Join(err, l.undoImports(context.WithoutCancel(ctx)))
+			return undo(err) // whoever gave up does not want half of it either
 		}
 		told(done)
 	}
 	if err := l.store.Apply(context.WithoutCancel(ctx), Change{Kind: KindImport, Key: id}); err != nil {
-		return Imported{}, errors.Join(err, l.undoImports(context.WithoutCancel(ctx)))
+		return undo(err)
 	}
 	return done, nil
 }
@@ -109,7 +112,7 @@ func (l *Ledger) importRows(ctx context.Context, rows []row, id []byte, done *Im
 	defer l.bulk.Unlock()
 	changes, slots := make([]Change, 0, len(rows)), make([]slot, 0, len(rows))
 	for _, r := range rows {
-		if l.has(&l.outs, r.person, r.scope) {
+		if l.outs.has(&r.person.seal, r.scope) {
 			done.Known++
 			continue
 		}
@@ -127,16 +130,18 @@ func (l *Ledger) importRows(ctx context.Context, rows []row, id []byte, done *Im
 	return nil
 }
 
-// undoImports takes back what imports stored that are not done. Opt-outs that a person has confirmed since, by STOP, have lost the
+// undoImports takes back what imports stored that are not done and that gone is true of. Opt-outs that a person has confirmed since, by STOP, have lost the
 // import's mark and stay.
-func (l *Ledger) undoImports(ctx context.Context) error {
+func (l *Ledger) undoImports(ctx context.Context, gone func(id []byte, began time.Time) bool) error {
 	l.bulk.Lock()
 	defer l.bulk.Unlock()
 	var undone []Change
 	torn := map[string]bool{}
-	err := l.store.Scan(ctx, KindImport, nil, func(key, _ []byte) error {
-		torn[string(key)] = true
-		undone = append(undone, Change{Kind: KindImport, Key: bytes.Clone(key)})
+	err := l.store.Scan(ctx, KindImport, nil, func(key, value []byte) error {
+		if gone(key, sinceOf(value)) {
+			torn[string(key)] = true
+			undone = append(undone, Change{Kind: KindImport, Key: bytes.Clone(key)})
+		}
 		return nil
 	})
 	if err != nil || len(torn) == 0 {
@@ -152,7 +157,7 @@ func (l *Ledger) undoImports(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for chunk := range slices.Chunk(old, bulkChanges) {
+	for chunk := range slices.Chunk(old, l.atOnce) {
 		if err := l.dropHeld(ctx, chunk, Swept{}); err != nil {
 			return err
 		}

@@ -19,7 +19,7 @@ const (
 	ReasonOptedOut    = "consent:opted_out"
 	ReasonMissing     = "consent:missing"
 	ReasonReconfirm   = "consent:reconfirm"
-	ReasonUnavailable = "consent:unavailable"
+	ReasonUnavailable = "consent:unavailable" // the store was never read: see Options.Copy
 )
 
 // Ruling is what consent says to a send. The zero value lets it pass.
@@ -40,6 +40,9 @@ func (l *Ledger) JudgeBy(r *Rules, now time.Time, a *Ask) Ruling {
 	need := r.requires(a.Purpose, a.Channel)
 	if a.Purpose == OTP && !r.DenyOTP && need == nil {
 		return Ruling{}
+	}
+	if l.unread.Load() {
+		return Ruling{Reason: ReasonUnavailable}
 	}
 	var given slot
 	for _, s := range l.sealers {

@@ -1,11 +1,13 @@
 package consent
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -24,18 +26,27 @@ type Options struct {
 	Old [][]byte
 	// Rules are the first ones.
 	Rules Rules
+	// Copy has the opt-outs and consent of a Shared store as of some time, to begin with, and the place that it has come to. Without a place
+	// it has nothing, and sends are ReasonUnavailable until Renewal.Use. Who gives one keeps it, and tells the ledger of changes by
+	// others: see Absorb and Renew. Default: they are read from the Store.
+	Copy Store
+	// Bulk is how many changes of an import or a sweep are one transaction. Default 16384; a store that answers others meanwhile
+	// wants fewer.
+	Bulk int
 }
 
 // Ledger answers who may be written to, and writes down why. It is safe for concurrent use: questions are answered from memory
 // and never wait for the disk; a change counts once it is on disk, and is answered after that.
 type Ledger struct {
 	store   Store
+	shared  Shared // the store, where others change it as well; else nil
+	atOnce  int
 	sealers []*sealer // the newest first
 	rules   atomic.Pointer[Rules]
 
 	scopes scopes
-	outs   table // who opted out of what
-	grants table // who agreed to what
+	known
+	unread atomic.Bool // nothing is known yet
 
 	// Changes of one person follow one another, on disk as in memory; a bulk change follows all of them.
 	persons [256]sync.Mutex
@@ -52,18 +63,32 @@ func Open(ctx context.Context, o Options) (*Ledger, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &Ledger{store: o.Store, sealers: sealers}
+	l := &Ledger{store: o.Store, sealers: sealers, atOnce: cmp.Or(max(0, o.Bulk), bulkChanges)}
+	l.shared, _ = o.Store.(Shared)
 	l.events.Store(rand.Uint32N(1 << 31)) // not where the process before began: platforms tell times in whole seconds
 	if err := l.SetRules(o.Rules); err != nil {
 		return nil, err
 	}
-	if err := l.undoImports(ctx); err != nil {
-		return nil, err
+	from := o.Copy
+	if from == nil {
+		from = o.Store
+	} else {
+		l.unread.Store(true)
+		if err := from.Scan(ctx, KindPlace, nil, func(_, _ []byte) error { l.unread.Store(false); return nil }); err != nil {
+			return nil, err
+		}
 	}
-	if err := l.load(ctx, KindOptOut, &l.outs); err != nil {
-		return nil, err
+	if l.shared == nil { // else an import may be one that another process is at: see Sweep
+		if err := l.undoImports(ctx, func([]byte, time.Time) bool { return true }); err != nil {
+			return nil, err
+		}
 	}
-	return l, l.load(ctx, KindGrant, &l.grants)
+	for _, kind := range []Kind{KindOptOut, KindGrant} {
+		if err := from.Scan(ctx, kind, nil, func(key, value []byte) error { return l.Absorb(Change{kind, key, value}) }); err != nil {
+			return nil, err
+		}
+	}
+	return l, nil
 }
 
 // SetRules replaces the rules. The next question is answered by the new ones.
@@ -76,26 +101,27 @@ func (l *Ledger) SetRules(r Rules) error {
 	return nil
 }
 
-// load fills a table from the records of a kind, whose values begin with the time in nanoseconds.
-func (l *Ledger) load(ctx context.Context, kind Kind, into *table) error {
-	return l.store.Scan(ctx, kind, nil, func(key, value []byte) error {
-		p, rest, err := readPerson(key)
-		if err != nil {
-			return err
+// entry is what a record of an opt-out or of consent is in memory. Its value begins with the time in nanoseconds.
+func (l *Ledger) entry(c Change) (slot, error) {
+	p, rest, err := readPerson(c.Key)
+	if err != nil {
+		return slot{}, err
+	}
+	if !l.knows(p.key) {
+		return slot{}, fmt.Errorf("consent: records are sealed with another secret (%08x): give that one, too, as an old secret", uint32(p.key))
+	}
+	where, err := readPlace(rest)
+	if err != nil {
+		return slot{}, err
+	}
+	e := slot{seal: p.seal, scope: l.scopes.id(where)}
+	if c.Value != nil {
+		if len(c.Value) < 8 {
+			return slot{}, fmt.Errorf("consent: a record of kind %s is cut off", c.Kind)
 		}
-		if !l.knows(p.key) {
-			return fmt.Errorf("consent: records are sealed with another secret (%08x): give that one, too, as an old secret", uint32(p.key))
-		}
-		where, err := readPlace(rest)
-		if err != nil {
-			return err
-		}
-		if len(value) < 8 {
-			return fmt.Errorf("consent: a record of kind %s is cut off", kind)
-		}
-		into.put(slot{p.seal, l.scopes.id(where), seconds(int64(binary.BigEndian.Uint64(value)))})
-		return nil
-	})
+		e.since = seconds(int64(binary.BigEndian.Uint64(c.Value)))
+	}
+	return e, nil
 }
 
 func (l *Ledger) knows(id keyID) bool {
@@ -126,11 +152,47 @@ func (l *Ledger) hold(ctx context.Context, n phone.Number) (p person, release fu
 	m := &l.persons[p.seal[len(p.seal)-1]]
 	m.Lock()
 	release = func() { m.Unlock(); l.bulk.RUnlock() }
-	if err := l.reseal(ctx, n, p); err != nil {
+	if l.shared != nil {
+		free, err := l.shared.Hold(ctx, p.append(nil))
+		if err != nil {
+			release()
+			return p, nil, err
+		}
+		here := release
+		release = func() { free(); here() }
+	}
+	if err = l.reseal(ctx, n, p); err == nil && l.shared != nil {
+		err = l.refresh(ctx, p)
+	}
+	if err != nil {
 		release()
 		return p, nil, err
 	}
 	return p, release, nil
+}
+
+// refresh makes what is in memory of a person what the store has now: others may have changed it a moment ago.
+func (l *Ledger) refresh(ctx context.Context, p person) error {
+	for _, kind := range []Kind{KindOptOut, KindGrant} {
+		t, there := l.table(kind), []slot(nil)
+		err := l.store.Scan(ctx, kind, p.append(nil), func(key, value []byte) error {
+			e, err := l.entry(Change{kind, key, value})
+			there = append(there, e)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		for _, e := range there {
+			t.put(e)
+		}
+		for _, e := range t.look(&p.seal, nil) {
+			if !slices.ContainsFunc(there, func(s slot) bool { return s.scope == e.scope }) {
+				t.drop(&p.seal, e.scope)
+			}
+		}
+	}
+	return nil
 }
 
 // reseal moves everything about a number from old secrets to the newest.
@@ -175,13 +237,6 @@ func (l *Ledger) reseal(ctx context.Context, n phone.Number, to person) error {
 
 // ofPersons are the kinds whose keys begin with a person.
 func ofPersons() []Kind { return []Kind{KindOptOut, KindGrant, KindProof, KindMessage} }
-
-func (l *Ledger) table(kind Kind) *table {
-	if kind == KindGrant {
-		return &l.grants
-	}
-	return &l.outs
-}
 
 // Reseal moves what is known of a number to the newest secret. An operator who has the numbers calls it for each, and can then
 // drop the old secret.

@@ -55,7 +55,7 @@ func (l *Ledger) OptOut(ctx context.Context, n phone.Number, r Record) (changed 
 	defer release()
 	where := place{Scope: Scope{r.Account, r.Sender}}
 	id := l.scopes.id(where)
-	if l.has(&l.outs, p, id) && r.Source != SourceHand {
+	if l.outs.has(&p.seal, id) && r.Source != SourceHand {
 		return false, nil
 	}
 	changes, err := l.proof(p, r)
@@ -68,16 +68,6 @@ func (l *Ledger) OptOut(ctx context.Context, n phone.Number, r Record) (changed 
 	}
 	l.outs.put(slot{p.seal, id, seconds(r.At.UnixNano())})
 	return true, nil
-}
-
-func (l *Ledger) has(t *table, p person, id scopeID) bool {
-	var room [8]slot
-	for _, e := range t.look(&p.seal, room[:0]) {
-		if e.scope == id {
-			return true
-		}
-	}
-	return false
 }
 
 // OptIn lifts every opt-out that keeps the sender of r from writing to a number, and makes consent that the account has fresh again. What

@@ -56,14 +56,24 @@ func (l *Ledger) Forget(ctx context.Context, now time.Time, n phone.Number) (For
 			return out, err
 		}
 	}
+	if l.shared != nil {
+		order, err := l.order(now, n)
+		if err != nil {
+			return out, err
+		}
+		changes = append(changes, order)
+	}
 	if err := l.store.Apply(ctx, changes...); err != nil {
 		return out, err
 	}
 	for _, g := range l.grants.look(&p.seal, nil) {
 		l.grants.drop(&p.seal, g.scope)
 	}
+	if l.shared != nil {
+		out.Kept = append(out.Kept, Kept{KindForget.String(), 1, "the other sidecars, those that are away too, have to learn who is to be forgotten: the number, sealed", now.Add(2 * ordersKept)})
+	}
 	if kept > 0 {
-		out.Kept = []Kept{{KindOptOut.String(), kept, "the duty not to write to who opted out: GDPR Art. 21(3) with 17(3)(b), 47 CFR 64.1200(d)(6)", until}}
+		out.Kept = append(out.Kept, Kept{KindOptOut.String(), kept, "the duty not to write to who opted out: GDPR Art. 21(3) with 17(3)(b), 47 CFR 64.1200(d)(6)", until})
 	}
 	return out, nil
 }
@@ -72,9 +82,13 @@ func (l *Ledger) Forget(ctx context.Context, now time.Time, n phone.Number) (For
 type Swept map[string]int
 
 // Sweep removes what is older than the rules keep it: double opt-ins that nobody confirmed, proofs of consent that ended, opt-outs of
-// the forgotten, and texts that no record names any more. An operator has it run once a day.
+// the forgotten, and texts that no record names any more. Of a Shared store it also takes back imports that were cut off a day ago, and
+// orders to forget that are as old. An operator has it run once a day.
 func (l *Ledger) Sweep(ctx context.Context, now time.Time) (Swept, error) {
 	keep, swept := l.rules.Load().Retention, Swept{}
+	if err := l.undoImports(ctx, func(_ []byte, began time.Time) bool { return now.Sub(began) > day && l.shared != nil }); err != nil {
+		return nil, err
+	}
 	var old []Change
 	err := l.store.Scan(ctx, KindOptOut, nil, func(key, value []byte) error {
 		if value[8]&flagForgotten != 0 && now.Sub(sinceOf(value)) > keep.Forgotten {
@@ -94,12 +108,21 @@ func (l *Ledger) Sweep(ctx context.Context, now time.Time) (Swept, error) {
 	if err != nil {
 		return nil, err
 	}
+	err = l.store.Scan(ctx, KindForget, nil, func(key, _ []byte) error {
+		if now.Sub(sinceOf(key)) > ordersKept {
+			old = append(old, Change{Kind: KindForget, Key: bytes.Clone(key)})
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
 	proofs, err := l.oldProofs(ctx, now, keep)
 	if err != nil {
 		return nil, err
 	}
 	old = append(old, proofs...)
-	for chunk := range slices.Chunk(old, bulkChanges) {
+	for chunk := range slices.Chunk(old, l.atOnce) {
 		if err := l.drop(ctx, chunk, swept); err != nil {
 			return swept, err
 		}
@@ -121,18 +144,12 @@ func (l *Ledger) dropHeld(ctx context.Context, old []Change, swept Swept) error 
 	}
 	for _, c := range old {
 		swept[c.Kind.String()]++
-		if c.Kind == KindProof || c.Kind == KindMessage {
+		if c.Kind != KindOptOut && c.Kind != KindGrant {
 			continue
 		}
-		p, rest, err := readPerson(c.Key)
-		if err != nil {
+		if err := l.Absorb(c); err != nil {
 			return err
 		}
-		where, err := readPlace(rest)
-		if err != nil {
-			return err
-		}
-		l.table(c.Kind).drop(&p.seal, l.scopes.id(where))
 	}
 	return nil
 }
@@ -188,36 +205,57 @@ func (l *Ledger) oldProofs(ctx context.Context, now time.Time, keep Retention) (
 	return old, err
 }
 
-// sweepTexts removes texts that no proof names. Bulk changes wait, and so does everybody else: a text comes with its proof.
+// sweepTexts removes texts that no proof names. Bulk changes wait, and so does everybody else: a text comes with its proof. Where others
+// change the store, one of them may name a text at this moment: then it is put back.
 func (l *Ledger) sweepTexts(ctx context.Context, swept Swept) error {
 	l.bulk.Lock()
 	defer l.bulk.Unlock()
-	named := map[string]bool{}
-	err := l.store.Scan(ctx, KindProof, nil, func(_, value []byte) error {
-		var r Record
-		if err := json.Unmarshal(value, &r); err != nil {
-			return errors.New("consent: a proof is not one that sendgate wrote")
-		}
-		if r.TextID != "" {
-			named[r.TextID] = true
-		}
-		return nil
-	})
+	named, err := l.namedTexts(ctx)
 	if err != nil {
 		return err
 	}
-	var old []Change
-	err = l.store.Scan(ctx, KindText, nil, func(key, _ []byte) error {
-		if !named[hex.EncodeToString(key)] {
+	var old, back []Change
+	err = l.store.Scan(ctx, KindText, nil, func(key, text []byte) error {
+		if !named[string(key)] {
 			old = append(old, Change{Kind: KindText, Key: bytes.Clone(key)})
+			back = append(back, Change{KindText, bytes.Clone(key), bytes.Clone(text)})
 		}
 		return nil
 	})
 	if err != nil || len(old) == 0 {
 		return err
 	}
+	if err := l.store.Apply(ctx, old...); err != nil {
+		return err
+	}
+	if l.shared != nil {
+		if named, err = l.namedTexts(ctx); err != nil {
+			return errors.Join(err, l.store.Apply(ctx, back...))
+		}
+		back = slices.DeleteFunc(back, func(c Change) bool { return !named[string(c.Key)] })
+		if err := l.store.Apply(ctx, back...); err != nil {
+			return err
+		}
+		swept[KindText.String()] -= len(back)
+	}
 	swept[KindText.String()] += len(old)
-	return l.store.Apply(ctx, old...)
+	return nil
+}
+
+// namedTexts are the keys of texts that proofs name.
+func (l *Ledger) namedTexts(ctx context.Context) (map[string]bool, error) {
+	named := map[string]bool{}
+	return named, l.store.Scan(ctx, KindProof, nil, func(_, value []byte) error {
+		var r Record
+		if err := json.Unmarshal(value, &r); err != nil {
+			return errors.New("consent: a proof is not one that sendgate wrote")
+		}
+		id, err := hex.DecodeString(r.TextID)
+		if err == nil && len(id) > 0 {
+			named[string(id)] = true
+		}
+		return nil
+	})
 }
 
 // Due is consent that has to be given again.

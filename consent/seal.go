@@ -34,6 +34,7 @@ const (
 // sealer makes seals under one secret. It is safe for concurrent use.
 type sealer struct {
 	id   keyID
+	key  []byte
 	pool sync.Pool // of *sealing: the keyed state is computed once, which halves the blocks to hash
 }
 
@@ -66,7 +67,7 @@ func newSealer(secret []byte) *sealer {
 	key := append([]byte(nil), secret...)
 	id := hmac.New(sha256.New, key)
 	id.Write([]byte("sendgate/consent/key-id/1"))
-	s := &sealer{id: keyID(binary.BigEndian.Uint32(id.Sum(nil)))}
+	s := &sealer{id: keyID(binary.BigEndian.Uint32(id.Sum(nil))), key: key}
 	s.pool.New = func() any { return &sealing{mac: hmac.New(sha256.New, key)} }
 	return s
 }

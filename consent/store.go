@@ -18,11 +18,13 @@ const (
 	KindTemplate Kind = 'w' // the state of a message template
 	KindMessage  Kind = 'm' // a keyword that was heard, so that it counts once
 	KindImport   Kind = 'i' // an import that is not done
+	KindForget   Kind = 'f' // a person to be forgotten by all who share the store, sealed
+	KindPlace    Kind = 'c' // of a copy: how much it has of what it is a copy of
 )
 
 // Kinds are all of them.
 func Kinds() []Kind {
-	return []Kind{KindOptOut, KindGrant, KindProof, KindText, KindTemplate, KindMessage, KindImport}
+	return []Kind{KindOptOut, KindGrant, KindProof, KindText, KindTemplate, KindMessage, KindImport, KindForget, KindPlace}
 }
 
 func (k Kind) String() string {
@@ -41,6 +43,10 @@ func (k Kind) String() string {
 		return "message"
 	case KindImport:
 		return "import"
+	case KindForget:
+		return "forget"
+	case KindPlace:
+		return "place"
 	}
 	return "unknown"
 }

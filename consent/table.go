@@ -53,6 +53,18 @@ func (t *table) look(s *seal, found []slot) []slot {
 	return found
 }
 
+// has says that something holds for a person in a scope.
+func (t *table) has(s *seal, scope scopeID) bool {
+	p := t.part(s)
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	if p.used == 0 {
+		return false
+	}
+	_, ok := p.find(s, scope)
+	return ok
+}
+
 // put enters a slot or changes what it says.
 func (t *table) put(e slot) {
 	p := t.part(&e.seal)
@@ -106,6 +118,16 @@ func (t *table) each(yield func(slot) bool) {
 				return
 			}
 		}
+	}
+}
+
+// become makes a table what another is, which nobody uses any more.
+func (t *table) become(other *table) {
+	for i := range t.parts {
+		p, o := &t.parts[i], &other.parts[i]
+		p.mu.Lock()
+		p.slots, p.used = o.slots, o.used
+		p.mu.Unlock()
 	}
 }
 

@@ -54,10 +54,7 @@ func (g *Gate) Forget(ctx context.Context, text, author string) (consent.Forgott
 		return out, &UnavailableError{Err: err}
 	}
 	if g.detect != nil {
-		out.Removed["detection"] = g.detect.Forget(number.Digits())
-		if engine := g.shadowDetect.Load(); engine != nil {
-			engine.Forget(number.Digits())
-		}
+		out.Removed["detection"] = g.ForgetSeen(number)
 		out.Kept = append(out.Kept, consent.Kept{Kind: "detection", Basis: basisSecurity, Until: now.Add(knownKept)})
 	}
 	if g.replies != nil {
@@ -67,6 +64,17 @@ func (g *Gate) Forget(ctx context.Context, text, author string) (consent.Forgott
 		out.Kept = append(out.Kept, consent.Kept{Kind: "shared_evidence", Basis: basisSecurity, Until: now.Add(sharedKept)})
 	}
 	return out, nil
+}
+
+// ForgetSeen removes what detection holds of a number that another sidecar was asked to forget, and says how many records that were.
+func (g *Gate) ForgetSeen(number phone.Number) (removed int) {
+	if g.detect != nil {
+		removed = g.detect.Forget(number.Digits())
+	}
+	if engine := g.shadowDetect.Load(); engine != nil {
+		engine.Forget(number.Digits())
+	}
+	return removed
 }
 
 // forgetCounters resets the rules whose keys can be made of the number alone. A key that has something beside it, such as a client,

@@ -56,6 +56,7 @@ func consentStores(r *consent.Report) (out []*sendgatev1.StoreReport) {
 		{consent.KindText, "texts that were shown; none has a number", "while a proof names it"},
 		{consent.KindMessage, sealedNumber + ", and a hash of the platform's id of a message", span(keep.Messages)},
 		{consent.KindTemplate, "nothing of a person", "without end"},
+		{consent.KindForget, "a number sealed with AES-256-GCM under the secret, for sidecars that share the store", "1 or 2 days"},
 	} {
 		one := &sendgatev1.StoreReport{Store: "consent", Kind: k.kind.String(), Records: new(int64(r.Records[k.kind.String()])), Holds: k.holds, Kept: k.kept}
 		if at, ok := r.Oldest[k.kind.String()]; ok {

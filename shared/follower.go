@@ -6,27 +6,33 @@ import (
 	"time"
 )
 
-// follower is what every piece of knowledge that lies in a Map needs: when to look, how far it has read, and whether the store is there.
-// All but wake and seen belong to the one goroutine that syncs.
-type follower struct {
-	m    Map
-	slog *slog.Logger
-	what string // that is shared, for the log
-	wake chan struct{}
+// pace is when to look at a store, and whether it is there.
+type pace struct {
+	slog      *slog.Logger
+	what      string // that is shared, and what becomes of it while it is not, for the log
+	meanwhile string
+	every     time.Duration
+	wake      chan struct{}
+	away      bool // belongs to the goroutine that runs
+}
 
+// follower is what every piece of knowledge that lies in a Map needs: how far it has read. All but seen belong to the one goroutine that
+// syncs.
+type follower struct {
+	pace
+	m     Map
 	epoch string
 	rev   int64
 	read  bool            // the whole epoch
 	seen  map[string]bool // fields of the epoch, until it is read
-	away  bool
 }
 
 func newFollower(m Map, what string, l *slog.Logger) follower {
-	return follower{m: m, slog: l, what: what, wake: make(chan struct{}, 1), seen: map[string]bool{}}
+	return follower{pace: pace{slog: l, what: what, meanwhile: "changes stay here until they are again", every: ListsPeriod, wake: make(chan struct{}, 1)}, m: m, seen: map[string]bool{}}
 }
 
 // changed has what changed here put soon.
-func (f *follower) changed() {
+func (f *pace) changed() {
 	select {
 	case f.wake <- struct{}{}:
 	default:
@@ -34,8 +40,8 @@ func (f *follower) changed() {
 }
 
 // run syncs until ctx ends or an error is the last.
-func (f *follower) run(ctx context.Context, sync func() error, last func(error) bool) {
-	tick := time.NewTicker(ListsPeriod)
+func (f *pace) run(ctx context.Context, sync func() error, last func(error) bool) {
+	tick := time.NewTicker(f.every)
 	defer tick.Stop()
 	for {
 		err := sync()
@@ -45,7 +51,7 @@ func (f *follower) run(ctx context.Context, sync func() error, last func(error) 
 		if away := err != nil; away != f.away {
 			f.away = away
 			if away {
-				f.slog.Warn(f.what+" are not shared now: changes stay here until they are again", "error", err)
+				f.slog.Warn(f.what+" are not shared now: "+f.meanwhile, "error", err)
 			} else {
 				f.slog.Info(f.what + " are shared again")
 			}

@@ -190,7 +190,7 @@ func (c *serveCommand) Run(s *streams) error {
 		return err
 	}
 	defer g.Close()
-	common.start(g, live, known.Ledger)
+	common.start(ctx, g, live, known, seen)
 	defer common.close()
 	stopAlerts, err := c.alertFlags.open(seen, clock.Now, log)
 	if err != nil {

@@ -5,9 +5,9 @@ import (
 	"log/slog"
 	"sync"
 
-	"github.com/sendgate/sendgate/consent"
 	"github.com/sendgate/sendgate/gate"
 	"github.com/sendgate/sendgate/internal/lists"
+	"github.com/sendgate/sendgate/internal/phone"
 	"github.com/sendgate/sendgate/internal/replies"
 	"github.com/sendgate/sendgate/limiter"
 	"github.com/sendgate/sendgate/limiter/redisstore"
@@ -61,15 +61,6 @@ func (s *sharing) counters() limiter.Store {
 	return s.store
 }
 
-// consent is the store of a ledger that the others are told of.
-func (s *sharing) consent(file consent.Store) consent.Store {
-	if s == nil {
-		return file
-	}
-	s.outs = shared.NewConsent(s.store.Map("consent"), file, s.log)
-	return s.outs
-}
-
 // join completes the options of the gate.
 func (s *sharing) join(o gate.Options) gate.Options {
 	if s != nil {
@@ -79,19 +70,42 @@ func (s *sharing) join(o gate.Options) gate.Options {
 	return o
 }
 
-// start exchanges until close.
-func (s *sharing) start(g *gate.Gate, live *lists.Store, known *consent.Ledger) {
+// start learns who may be written to, and then exchanges until close.
+func (s *sharing) start(first context.Context, g *gate.Gate, live *lists.Store, known *agreements, seen *evidence) {
 	if s == nil {
 		return
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	s.stop = stop
-	s.log.Info("shared with the other sidecars of the store: counters, outcomes, idempotency keys, lists, opt-outs, evidence of abuse")
-	all := shared.NewLists(s.store.Map("lists"), live, s.log)
+	s.log.Info("shared with the other sidecars of the store: counters, outcomes, idempotency keys, lists, consent with its proofs, evidence of abuse")
+	forgotten := make(chan struct{}, 1)
+	knowing := shared.Knowing{Ledger: known.Ledger, Templates: known.templates, Forget: func(n phone.Number) {
+		g.ForgetSeen(n)
+		select {
+		case forgotten <- struct{}{}:
+		default:
+		}
+	}}
+	if err := s.outs.Sync(first, knowing); err != nil {
+		s.log.Warn("who opted out could not be read from the store: what was known before holds, and without that sends that need it are refused", "error", err)
+	}
+	book := shared.NewLists(s.store.Map("lists"), live, s.log)
 	s.running.Go(func() { s.members.Run(ctx) })
 	s.running.Go(func() { s.evidence.Run(ctx, g) })
-	s.running.Go(func() { all.Run(ctx) })
-	s.running.Go(func() { s.outs.Run(ctx, known) })
+	s.running.Go(func() { book.Run(ctx) })
+	s.running.Go(func() { s.outs.Run(ctx, knowing) })
+	s.running.Go(func() {
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-forgotten:
+				if err := seen.save(); err != nil {
+					s.log.Error("somebody was forgotten, and what detection knows was not saved anew", "error", err)
+				}
+			}
+		}
+	})
 }
 
 func (s *sharing) close() {

@@ -34,6 +34,10 @@ func Run(t *testing.T, open Opener, durable bool) {
 		wantScan(t, s, 'p', "", "b0=other kind")
 		wantScan(t, s, 'w', "", "")
 		wantScan(t, s, 'o', "b2\x00\x00", "")
+		apply(t, s, put('o', "\xfe\xff", "1"), put('o', "\xff\xff", "2"), put('o', "\xff\xff\xff", "3"), put('o', "\xff\xc3\x28", "4"))
+		wantScan(t, s, 'o', "\xff\xff", "\xff\xff=2 \xff\xff\xff=3")
+		wantScan(t, s, 'o', "\xff", "\xff\xc3\x28=4 \xff\xff=2 \xff\xff\xff=3")
+		wantScan(t, s, 'o', "\xfe", "\xfe\xff=1")
 	})
 	t.Run("the last change of a key stands", func(t *testing.T) {
 		s := fresh(t)
@@ -41,6 +45,24 @@ func Run(t *testing.T, open Opener, durable bool) {
 		apply(t, s, consent.Change{Kind: 'o', Key: []byte("a")}, put('o', "b", "2"), put('o', "c", "1"), consent.Change{Kind: 'o', Key: []byte("c")}, consent.Change{Kind: 'o', Key: []byte("never there")})
 		wantScan(t, s, 'o', "", "b=2")
 		apply(t, s)
+	})
+	t.Run("more records than are read at a time", func(t *testing.T) {
+		s := fresh(t)
+		var all []consent.Change
+		for i := range 1000 {
+			all = append(all, put('o', fmt.Sprintf("k%04d", i), fmt.Sprint(i)))
+		}
+		apply(t, s, all...)
+		n := 0
+		scan(t, s, 'o', "k", func(k, v string) {
+			if k != fmt.Sprintf("k%04d", n) || v != fmt.Sprint(n) {
+				t.Fatalf("record %d is %s=%s", n, k, v)
+			}
+			n++
+		})
+		if n != len(all) {
+			t.Errorf("%d records, want %d", n, len(all))
+		}
 	})
 	t.Run("all changes or none", func(t *testing.T) {
 		s := fresh(t)

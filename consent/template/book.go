@@ -15,7 +15,8 @@ import (
 
 // Book is the state of all templates. It is safe for concurrent use.
 type Book struct {
-	store consent.Store
+	store    consent.Store
+	changing sync.Mutex // held by who changes states, before mu
 
 	mu     sync.Mutex
 	pacing Pacing
@@ -28,18 +29,22 @@ type name struct{ account, name, language string }
 
 // Open reads the states that a store has.
 func Open(ctx context.Context, store consent.Store, p Pacing) (*Book, error) {
+	return OpenCopy(ctx, store, store, p)
+}
+
+// OpenCopy is Open for a store that others change as well, of which from has the states as of some time. Who gives one tells the book of
+// changes by others: see Absorb.
+func OpenCopy(ctx context.Context, store, from consent.Store, p Pacing) (*Book, error) {
 	b := &Book{store: store, states: make(map[ID]State), byName: make(map[name][]ID)}
 	if err := b.SetPacing(p); err != nil {
 		return nil, err
 	}
-	err := store.Scan(ctx, consent.KindTemplate, nil, func(key, value []byte) error {
-		part := strings.Split(string(key), "\x00")
-		var s State
-		if err := json.Unmarshal(value, &s); err != nil || len(part) != 4 {
-			return errors.New("template: a state is not one that sendgate wrote")
+	err := from.Scan(ctx, consent.KindTemplate, nil, func(key, value []byte) error {
+		id, s, err := read(key, value)
+		if err == nil {
+			b.put(id, s)
 		}
-		b.put(ID{part[0], part[1], part[2], part[3]}, s)
-		return nil
+		return err
 	})
 	return b, err
 }
@@ -60,43 +65,132 @@ func (b *Book) SetPacing(p Pacing) error {
 
 // Apply takes updates in. It returns when they are on disk.
 func (b *Book) Apply(ctx context.Context, events ...Event) error {
+	var ids []ID
+	for i := range events {
+		ids = append(ids, events[i].ID)
+	}
+	return b.change(ctx, ids, func(next map[ID]State) bool {
+		for i := range events {
+			e := &events[i]
+			next[e.ID] = next[e.ID].after(e)
+		}
+		return true
+	})
+}
+
+// Release ends what pacing holds, by hand. False says that it held nothing.
+func (b *Book) Release(ctx context.Context, at time.Time, id ID) (held bool, err error) {
+	wait := b.wait()
+	err = b.change(ctx, []ID{id}, func(next map[ID]State) bool {
+		s := next[id]
+		if held = s.Status == Paced || !s.Held.IsZero(); !held {
+			return false
+		}
+		if s.Status == Paced {
+			s.Status, s.Updated = Approved, at
+		}
+		if !s.Held.IsZero() {
+			s.Held = at.Add(-wait)
+		}
+		next[id] = s
+		return true
+	})
+	return held, err
+}
+
+func (b *Book) wait() time.Duration {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	next := make(map[ID]State)
-	for i := range events {
-		e := &events[i]
-		s, ok := next[e.ID]
-		if !ok {
-			s = b.states[e.ID]
+	return b.pacing.Wait
+}
+
+// change has states changed by f, stores them, and makes them those in force, unless f returns false. Checks go on meanwhile; other
+// changes wait, those of other processes as well.
+func (b *Book) change(ctx context.Context, ids []ID, f func(next map[ID]State) bool) error {
+	b.changing.Lock()
+	defer b.changing.Unlock()
+	if s, ok := b.store.(consent.Shared); ok {
+		release, err := s.Hold(ctx, []byte("templates"))
+		if err != nil {
+			return err
 		}
-		next[e.ID] = s.after(e)
+		defer release()
+	}
+	next := make(map[ID]State)
+	for _, id := range ids {
+		s, err := b.newest(ctx, id)
+		if err != nil {
+			return err
+		}
+		next[id] = s
+	}
+	if !f(next) {
+		return nil
 	}
 	return b.save(ctx, next)
 }
 
-// Release ends what pacing holds, by hand. False says that it held nothing.
-func (b *Book) Release(ctx context.Context, at time.Time, id ID) (bool, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	s, ok := b.states[id]
-	if !ok || s.Status != Paced && s.Held.IsZero() {
-		return false, nil
+// newest is the state of a template, which others may have changed a moment ago.
+func (b *Book) newest(ctx context.Context, id ID) (State, error) {
+	own, _ := b.State(id)
+	if _, ok := b.store.(consent.Shared); !ok {
+		return own, nil
 	}
-	if s.Status == Paced {
-		s.Status, s.Updated = Approved, at
-	}
-	if !s.Held.IsZero() {
-		s.Held = at.Add(-b.pacing.Wait)
-	}
-	return true, b.save(ctx, map[ID]State{id: s})
+	s, name := own, keyOf(id)
+	err := b.store.Scan(ctx, consent.KindTemplate, name, func(key, value []byte) error {
+		if string(key) != string(name) {
+			return nil
+		}
+		_, there, err := read(key, value)
+		s = there.counted(own)
+		return err
+	})
+	return s, err
 }
 
-// save stores states and makes them those in force. The lock is held.
+// Absorb takes over the states that another book has put into the store that both have. What was counted here stays counted.
+func (b *Book) Absorb(changes ...consent.Change) error {
+	for _, c := range changes {
+		if c.Kind != consent.KindTemplate || c.Value == nil {
+			continue
+		}
+		id, s, err := read(c.Key, c.Value)
+		if err != nil {
+			return err
+		}
+		b.mu.Lock()
+		b.put(id, s.counted(b.states[id]))
+		b.mu.Unlock()
+	}
+	return nil
+}
+
+// counted is a state with what this process has counted of sends.
+func (s State) counted(own State) State {
+	s.Sent = max(s.Sent, own.Sent)
+	if s.Held.IsZero() || !own.Held.IsZero() && own.Held.Before(s.Held) {
+		s.Held = own.Held
+	}
+	return s
+}
+
+func keyOf(id ID) []byte {
+	return []byte(strings.Join([]string{id.Account, id.Business, id.Name, id.Language}, "\x00"))
+}
+
+func read(key, value []byte) (id ID, s State, err error) {
+	part := strings.Split(string(key), "\x00")
+	if err := json.Unmarshal(value, &s); err != nil || len(part) != 4 {
+		return id, s, errors.New("template: a state is not one that sendgate wrote")
+	}
+	return ID{part[0], part[1], part[2], part[3]}, s, nil
+}
+
+// save stores states and makes them those in force.
 func (b *Book) save(ctx context.Context, next map[ID]State) error {
 	var changes []consent.Change
 	for id, s := range next {
-		parts := []string{id.Account, id.Business, id.Name, id.Language}
-		for _, text := range parts {
+		for _, text := range []string{id.Account, id.Business, id.Name, id.Language} {
 			if strings.ContainsRune(text, 0) || len(text) > maxPart {
 				return fmt.Errorf("template: name: write account, business, name and language of %d bytes at most, without a zero byte", maxPart)
 			}
@@ -105,13 +199,15 @@ func (b *Book) save(ctx context.Context, next map[ID]State) error {
 		if err != nil {
 			return fmt.Errorf("template: state: %w", err)
 		}
-		changes = append(changes, consent.Change{Kind: consent.KindTemplate, Key: []byte(strings.Join(parts, "\x00")), Value: value})
+		changes = append(changes, consent.Change{Kind: consent.KindTemplate, Key: keyOf(id), Value: value})
 	}
 	if err := b.store.Apply(ctx, changes...); err != nil {
 		return err
 	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	for id, s := range next {
-		b.put(id, s)
+		b.put(id, s.counted(b.states[id])) // checks went on meanwhile
 	}
 	return nil
 }
