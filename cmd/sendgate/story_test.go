@@ -2,15 +2,20 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"crypto/md5"
 	"crypto/rand"
 	"crypto/sha1"
 	"crypto/sha256"
 	"crypto/sha512"
+	"crypto/tls"
 	"encoding/base64"
 	"encoding/binary"
 	"encoding/hex"
+	"encoding/json"
+	"fmt"
 	"io/fs"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -20,6 +25,7 @@ import (
 	"time"
 
 	"github.com/cespare/xxhash/v2"
+	"github.com/redis/rueidis"
 
 	sendgatev1 "github.com/sendgate/sendgate/proto/sendgate/v1"
 )
@@ -78,7 +84,7 @@ func finds(t *testing.T, dir string, wanted map[string][]byte) (found []string) 
 // A person asks for offers, confirms, gets one, leaves, is let alone, comes back, and asks to be forgotten: then nothing of them is
 // left, in no file and no key.
 func TestStory(t *testing.T) {
-	t.Run("files", func(t *testing.T) { story(t, t.TempDir(), nil) })
+	t.Run("files", func(t *testing.T) { story(t, t.TempDir(), 1, nil) })
 	t.Run("redis", func(t *testing.T) {
 		program, err := exec.LookPath("redis-server")
 		if err != nil {
@@ -108,7 +114,20 @@ func TestStory(t *testing.T) {
 			}
 			time.Sleep(5 * time.Millisecond)
 		}
-		story(t, dir, func() {
+		story(t, dir, 2, func(seal []byte) {
+			keys, all := everyKey(t, at), []byte(nil)
+			for name, value := range keys {
+				all = append(append(append(all, name...), '\n'), value...)
+				if bytes.Contains(value, seal) && name != "sg1{consent}changed" { // what was changed is told for some minutes
+					t.Errorf("%s has a record of somebody who is forgotten", name)
+				}
+			}
+			if len(keys["sg1{consent}records"]) == 0 {
+				t.Error("consent is not on the server: the search shows nothing")
+			}
+			if err := os.WriteFile(filepath.Join(dir, "keys"), all, 0o600); err != nil {
+				t.Fatal(err)
+			}
 			redis.Process.Signal(syscall.SIGTERM)
 			redis.Wait()
 			if info, err := os.Stat(filepath.Join(dir, "keys.rdb")); err != nil || info.Size() < 100 {
@@ -118,7 +137,62 @@ func TestStory(t *testing.T) {
 	})
 }
 
-func story(t *testing.T, dir string, end func(), flags ...string) {
+// everyKey is what a server has.
+func everyKey(t *testing.T, socket string) map[string][]byte {
+	t.Helper()
+	c, err := rueidis.NewClient(rueidis.ClientOption{InitAddress: []string{socket}, ForceSingleClient: true, DisableCache: true,
+		DialCtxFn: func(ctx context.Context, path string, d *net.Dialer, _ *tls.Config) (net.Conn, error) {
+			return d.DialContext(ctx, "unix", path)
+		}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	do := func(args ...string) rueidis.RedisResult { return c.Do(t.Context(), c.B().Arbitrary(args...).Build()) }
+	names, err := do("KEYS", "*").AsStrSlice()
+	if err != nil || len(names) < 5 {
+		t.Fatalf("%d keys, %v", len(names), err)
+	}
+	all := map[string][]byte{}
+	read := map[string][]string{"string": {"GET"}, "hash": {"HGETALL"}, "zset": {"ZRANGE", "0", "-1"}, "stream": {"XRANGE", "-", "+"}, "list": {"LRANGE", "0", "-1"}, "set": {"SMEMBERS"}}
+	for _, name := range names {
+		kind, err := do("TYPE", name).ToString()
+		if err != nil {
+			t.Fatal(err)
+		}
+		cmd := read[kind]
+		if cmd == nil {
+			continue // ended meanwhile
+		}
+		value, err := do(append([]string{cmd[0], name}, cmd[1:]...)...).ToMessage()
+		if err != nil && !rueidis.IsRedisNil(err) {
+			t.Fatal(err)
+		}
+		all[name] = flat(&value)
+	}
+	return all
+}
+
+// flat is all that an answer has, one behind the other.
+func flat(m *rueidis.RedisMessage) (out []byte) {
+	if s, err := m.ToString(); err == nil {
+		return []byte(s + "\n")
+	}
+	if parts, err := m.AsMap(); err == nil {
+		for k, v := range parts {
+			out = append(append(append(out, k...), '\n'), flat(&v)...)
+		}
+		return out
+	}
+	parts, _ := m.ToArray()
+	for i := range parts {
+		out = append(out, flat(&parts[i])...)
+	}
+	return out
+}
+
+// story tells it to so many sidecars in turn: each has to know what another was told.
+func story(t *testing.T, dir string, sidecars int, end func(seal []byte), flags ...string) {
 	const ann, bob = "+6581234567", "+6587654321"
 	policy := filepath.Join(t.TempDir(), "policy.yaml")
 	if err := os.WriteFile(policy, []byte(`version: 1
@@ -129,8 +203,13 @@ consent:
 `), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	addr, data := freePort(t), filepath.Join(dir, "data")
-	s := serve(t, addr, append([]string{"--http", "off", "--data", data, "--policy", policy, "--region", "eu"}, flags...)...)
+	var addrs, datas []string
+	var all []*sidecar
+	for i := range sidecars {
+		addrs, datas = append(addrs, freePort(t)), append(datas, filepath.Join(dir, fmt.Sprint("data", i)))
+		all = append(all, serve(t, addrs[i], append([]string{"--http", "off", "--data", datas[i], "--policy", policy, "--region", "eu"}, flags...)...))
+	}
+	data, s, now := datas[0], all[0], 0
 	send := func(number string, purpose sendgatev1.Purpose, key string) *sendgatev1.CheckSendResponse {
 		t.Helper()
 		v, err := s.CheckSend(t.Context(), &sendgatev1.CheckSendRequest{Number: number, ClientAddress: "203.0.113.7", Account: "acme", Sender: "12345", Purpose: purpose, IdempotencyKey: key})
@@ -141,14 +220,26 @@ consent:
 	}
 	marketing := func(want string) {
 		t.Helper()
-		if v := send(ann, sendgatev1.Purpose_PURPOSE_MARKETING, ""); v.Reason != want {
-			t.Errorf("marketing: %v %q, want %q", v.Verdict, v.Reason, want)
+		for i := range all {
+			s = all[i]
+			v := send(ann, sendgatev1.Purpose_PURPOSE_MARKETING, "")
+			for range 500 { // whoever was told knows at once, the others a little later
+				if v.Reason == want || i == now {
+					break
+				}
+				time.Sleep(10 * time.Millisecond)
+				v = send(ann, sendgatev1.Purpose_PURPOSE_MARKETING, "")
+			}
+			if v.Reason != want {
+				t.Errorf("marketing at %d (told %d): %v %q, want %q %v\n%s", i, now, v.Verdict, v.Reason, want, v, s.stderr)
+			}
 		}
+		now = (now + 1) % len(all)
 	}
 	run := func(args ...string) string {
 		t.Helper()
 		cmd, stderr := command(t, args...)
-		cmd.Env = append(cmd.Env, "SENDGATE_ADDR="+addr, "SENDGATE_ADMIN_KEY_FILE="+filepath.Join(data, "admin.key"), "SENDGATE_AUTHOR=carol")
+		cmd.Env = append(cmd.Env, "SENDGATE_ADDR="+addrs[now], "SENDGATE_ADMIN_KEY_FILE="+filepath.Join(datas[now], "admin.key"), "SENDGATE_AUTHOR=carol")
 		out, err := cmd.Output()
 		if err != nil {
 			t.Fatalf("sendgate %s: %v\n%s", strings.Join(args, " "), err, stderr)
@@ -174,7 +265,8 @@ consent:
 	hear("START", "Acme: You are subscribed")
 	marketing("")
 	// What else knows a number: a code that was asked for and entered, an idempotency key, a list, an outcome.
-	for _, number := range []string{ann, bob} {
+	for i, number := range []string{ann, bob, ann, bob}[:2*len(all)] {
+		s = all[i/2]
 		v := send(number, sendgatev1.Purpose_PURPOSE_OTP, "key of "+number[9:])
 		if _, err := s.CheckVerify(t.Context(), &sendgatev1.CheckVerifyRequest{CheckId: v.CheckId, Account: "acme", ClientAddress: "203.0.113.7"}); err != nil {
 			t.Fatal(err)
@@ -184,11 +276,17 @@ consent:
 		}
 	}
 	run("list", "add", "test", ann, "--reason", "a tester")
-	if out := run("consent", "history", ann, "--json"); strings.Count(out, `"event"`) != 4 || !strings.Contains(out, `"event": "confirmed"`) {
-		t.Errorf("the evidence: %s", out)
+	var evidence struct{ Subject string }
+	out := run("consent", "history", ann, "--json")
+	if err := json.Unmarshal([]byte(out), &evidence); err != nil || strings.Count(out, `"event"`) != 4 || !strings.Contains(out, `"event": "confirmed"`) {
+		t.Errorf("the evidence: %v %s", err, out)
+	}
+	seal, err := base64.RawURLEncoding.DecodeString(evidence.Subject[strings.LastIndex(evidence.Subject, ":")+1:])
+	if err != nil || len(seal) != 16 {
+		t.Fatalf("subject %q: %v", evidence.Subject, err)
 	}
 
-	out := run("privacy", "forget", ann, "--reason", "asked by mail")
+	out = run("privacy", "forget", ann, "--reason", "asked by mail")
 	for _, want := range []string{"removed  proof            4", "removed  grant            1", "removed  message          3", "removed  list             1", "stays    audit"} {
 		if !strings.Contains(out, want) {
 			t.Errorf("forgotten without %q:\n%s", want, out)
@@ -197,6 +295,7 @@ consent:
 	if strings.Contains(out, "opt_out") {
 		t.Errorf("who came back has an opt-out kept:\n%s", out)
 	}
+	marketing("consent:missing")
 	if out := run("consent", "history", ann, "--json"); strings.Contains(out, "event") {
 		t.Errorf("evidence of somebody who is forgotten: %s", out)
 	}
@@ -206,15 +305,17 @@ consent:
 	if out := run("privacy", "report"); !strings.Contains(out, "region   eu") || !strings.Contains(out, "consent      proof     0") {
 		t.Errorf("the report: %s", out)
 	}
-	s.cmd.Process.Signal(syscall.SIGTERM)
-	if err := <-s.ended; err != nil {
-		t.Fatalf("%v\n%s", err, s.stderr)
+	for i, s := range all {
+		s.cmd.Process.Signal(syscall.SIGTERM)
+		if err := <-s.ended; err != nil {
+			t.Fatalf("%v\n%s", err, s.stderr)
+		}
+		if err := os.WriteFile(filepath.Join(dir, fmt.Sprint("stderr", i)), s.stderr.Bytes(), 0o600); err != nil {
+			t.Fatal(err)
+		}
 	}
 	if end != nil {
-		end()
-	}
-	if err := os.WriteFile(filepath.Join(dir, "stderr"), s.stderr.Bytes(), 0o600); err != nil {
-		t.Fatal(err)
+		end(seal)
 	}
 	if found := finds(t, dir, shapes(ann)); len(found) > 0 {
 		t.Errorf("left of somebody who was forgotten: %q", found)
