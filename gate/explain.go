@@ -130,11 +130,11 @@ func (g *Gate) explain(ctx context.Context, r *rules, req *Request) (*Explanatio
 // listed are the entries that match a send, of each list in each dimension the most specific.
 func (g *Gate) listed(r *rules, send *policy.Send, at time.Time) []Listed {
 	var out []Listed
-	q := lists.Query{Number: send.Number.Digits(), Country: send.Country, Address: send.Client}
+	q := lists.Query{Number: send.Number.Digits(), Country: send.Country, Address: send.Client, Account: send.Account}
 	add := func(set *lists.Set, fixed bool) {
 		found := set.Lookup(q, at)
 		for _, hit := range [...]lists.Hit{found.Test, found.Block, found.Allow} {
-			for _, m := range [...]lists.Match{hit.Number, hit.Address} {
+			for _, m := range [...]lists.Match{hit.Number, hit.Address, hit.Account} {
 				if m.OK() {
 					out = append(out, Listed{m.Entry(), fixed})
 				}

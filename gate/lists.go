@@ -54,7 +54,7 @@ func (g *Gate) look(r *rules, send *policy.Send, at time.Time) listed {
 	if fixed.Len() == 0 && (live == nil || live.Len() == 0) {
 		return l
 	}
-	q := lists.Query{Number: send.Number.Digits(), Country: send.Number.Country(), Address: send.Client}
+	q := lists.Query{Number: send.Number.Digits(), Country: send.Number.Country(), Address: send.Client, Account: send.Account}
 	l.result = fixed.Lookup(q, at)
 	if live != nil {
 		l.result = live.Lookup(q, at).Merge(l.result)

@@ -122,3 +122,22 @@ lists: {test_numbers: ["+6599999*"], block: ["+6591*"]}`)
 	want(t, f.check(t, ask("+6581234561", "203.0.113.7")), gate.Allow, "")
 	want(t, f.check(t, ask("+6581234562", "203.0.113.7")), gate.Deny, "limit:client")
 }
+
+func TestCheck_blockedAccount(t *testing.T) {
+	f, live := withLists(t, oneAnHour+`lists: {allow: ["+6581*"], test_numbers: ["+6599999*"]}`)
+	add(t, f, live, lists.Block, "account:acme", f.clock.read().Add(time.Minute))
+	for number, reason := range map[string]string{"+6591234567": "list:block", "+6581234567": "list:block", "+6599999123": "list:test"} {
+		req := ask(number, "203.0.113.7")
+		req.Account = "acme"
+		if v := f.check(t, req); v.Reason != reason {
+			t.Errorf("%s: %q, want %q", number, v.Reason, reason)
+		}
+	}
+	other := ask("+6581234567", "203.0.113.7")
+	other.Account = "globex"
+	want(t, f.check(t, other), gate.Allow, "list:allow")
+	mine := ask("+6591234567", "203.0.113.7")
+	mine.Account = "acme"
+	f.clock.add(time.Minute)
+	want(t, f.check(t, mine), gate.Allow, "")
+}

@@ -33,6 +33,9 @@ func (a *admin) ListAdd(ctx context.Context, in *sendgatev1.ListAddRequest) (*se
 	if err != nil {
 		return nil, err
 	}
+	if err := a.knowAccounts(targets); err != nil {
+		return nil, err
+	}
 	a.changing.Lock()
 	defer a.changing.Unlock()
 	entry.fill(list, targets)
@@ -211,6 +214,22 @@ func (a *admin) filter(in *sendgatev1.ListEntriesRequest) (func(lists.Entry) boo
 	}, nil
 }
 
+// knowAccounts refuses to list an account that the policy does not name, if it names any: nothing would be stopped.
+func (a *admin) knowAccounts(targets []lists.Target) error {
+	accounts := a.gate.Policy().Accounts
+	var bad []gate.Violation
+	for i, t := range targets {
+		if t.Kind() == lists.KindAccount && len(accounts) > 0 && accounts[t.Account()] == nil {
+			bad = append(bad, gate.Violation{Field: fmt.Sprintf("values[%d]", i), Reason: "ACCOUNT_UNKNOWN",
+				Description: "the policy names accounts and this is none of them: write one that it names"})
+		}
+	}
+	if len(bad) > 0 {
+		return failureOf(&gate.InvalidError{Violations: bad[:min(len(bad), 100)]}, a.log)
+	}
+	return nil
+}
+
 func (e *auditEntry) fill(list lists.List, targets []lists.Target) {
 	e.List = list.String()
 	for _, t := range targets {
@@ -224,7 +243,7 @@ func toEntry(e lists.Entry, source sendgatev1.EntrySource) *sendgatev1.ListEntry
 	out := &sendgatev1.ListEntry{Value: e.Target.String(), Reason: e.Reason, Author: e.Author, Source: source}
 	out.List = map[lists.List]sendgatev1.ListKind{lists.Allow: sendgatev1.ListKind_LIST_KIND_ALLOW, lists.Block: sendgatev1.ListKind_LIST_KIND_BLOCK,
 		lists.Test: sendgatev1.ListKind_LIST_KIND_TEST}[e.List]
-	out.Kind = sendgatev1.EntryKind(e.Target.Kind()) // both count number, range, prefix, country, address from 1
+	out.Kind = sendgatev1.EntryKind(e.Target.Kind()) // both count number, range, prefix, country, address, account from 1
 	if !e.Created.IsZero() {
 		out.CreatedAt = timestamppb.New(e.Created)
 	}
@@ -247,8 +266,8 @@ func listOf(l sendgatev1.ListKind) (lists.List, error) {
 }
 
 func kindOf(k sendgatev1.EntryKind) (lists.Kind, error) {
-	if k < sendgatev1.EntryKind_ENTRY_KIND_NUMBER || k > sendgatev1.EntryKind_ENTRY_KIND_ADDRESS {
-		return 0, invalid("kind", "write ENTRY_KIND_NUMBER, _RANGE, _PREFIX, _COUNTRY or _ADDRESS")
+	if k < sendgatev1.EntryKind_ENTRY_KIND_NUMBER || k > sendgatev1.EntryKind_ENTRY_KIND_ACCOUNT {
+		return 0, invalid("kind", "write ENTRY_KIND_NUMBER, _RANGE, _PREFIX, _COUNTRY, _ADDRESS or _ACCOUNT")
 	}
 	return lists.Kind(k), nil
 }
@@ -296,6 +315,10 @@ func (a *admin) target(kind lists.Kind, text string) (lists.Target, error) {
 	case lists.KindPrefix:
 		if !strings.HasSuffix(text, "*") {
 			text += "*"
+		}
+	case lists.KindAccount:
+		if !strings.HasPrefix(text, "account:") {
+			text = "account:" + text
 		}
 	}
 	t, err := lists.ParseTarget(text)

@@ -42,6 +42,7 @@ const (
 	aPrefix  = sendgatev1.EntryKind_ENTRY_KIND_PREFIX
 	aCountry = sendgatev1.EntryKind_ENTRY_KIND_COUNTRY
 	anAddr   = sendgatev1.EntryKind_ENTRY_KIND_ADDRESS
+	anAcct   = sendgatev1.EntryKind_ENTRY_KIND_ACCOUNT
 )
 
 func TestAdmin_lists(t *testing.T) {
@@ -144,6 +145,52 @@ lists: {block: [TH, "+6591234567"]}`)
 		if strings.Contains(text, "1234567") || strings.Contains(text, "7654321") || strings.Contains(text, "sgk_") {
 			t.Errorf("a number or key in\n%s", text)
 		}
+	}
+}
+
+func TestAdmin_blocksAccounts(t *testing.T) {
+	for name, tt := range map[string]struct {
+		policy  string
+		account string
+		refused bool
+	}{
+		"no accounts in the policy": {"", "acme", false},
+		"named":                     {"accounts: {acme: {}}", "acme", false},
+		"unknown":                   {"accounts: {globex: {}}", "acme", true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r, admin, audit := operated(t, "detect: {level: \"off\"}\n"+tt.policy)
+			ctx := with(t.Context(), keyAdmin)
+			in := &sendgatev1.ListAddRequest{List: block, Kind: anAcct, Values: []string{tt.account}, Reason: "does not pay", Author: "bob"}
+			_, err := admin.ListAdd(ctx, in)
+			if tt.refused {
+				if status.Code(err) != codes.InvalidArgument || !strings.Contains(err.Error(), "names accounts and this is none") {
+					t.Errorf("%v", err)
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			asked := send("+6581234567", "203.0.113.7")
+			asked.Account = tt.account
+			if v := r.check(t, asked); v.Reason != "list:block" {
+				t.Errorf("%v %q", v.Verdict, v.Reason)
+			}
+			if out, err := admin.ListEntries(ctx, &sendgatev1.ListEntriesRequest{Kind: anAcct}); err != nil || len(out.Entries) != 1 || out.Entries[0].Value != "account:acme" || out.Entries[0].Kind != anAcct {
+				t.Errorf("%v, %v", out, err)
+			}
+			if !strings.Contains(audit.String(), `"values":["account:acme"]`) {
+				t.Errorf("audit:\n%s", audit)
+			}
+			if out, err := admin.ListRemove(ctx, &sendgatev1.ListRemoveRequest{List: block, Kind: anAcct, Values: []string{"account:acme"}, Reason: "paid", Author: "bob"}); err != nil || out.Removed != 1 {
+				t.Errorf("%v, %v", out, err)
+			}
+			in.List = allow
+			if _, err := admin.ListAdd(ctx, in); status.Code(err) != codes.InvalidArgument {
+				t.Errorf("on the allow list: %v", err)
+			}
+		})
 	}
 }
 

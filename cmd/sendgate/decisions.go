@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"text/tabwriter"
@@ -53,22 +54,43 @@ func (c *decisionsCommand) Run(s *streams) error {
 type blockCommand struct {
 	operatorFlags
 	becauseFlags
-	Values []string      `arg:"" help:"A number (+6591234567), range (+6591234***), prefix (+6591*), country (SG), address or CIDR."`
-	For    time.Duration `help:"For how long, such as 2h. Default: until sendgate unblock." placeholder:"TIME"`
+	Values  []string      `arg:"" optional:"" help:"A number (+6591234567), range (+6591234***), prefix (+6591*), country (SG), address, CIDR or account (account:acme)."`
+	Account []string      `help:"An account, as account:NAME." placeholder:"NAME"`
+	For     time.Duration `help:"For how long, such as 2h. Default: until sendgate unblock." placeholder:"TIME"`
 }
 
 func (c *blockCommand) Run(s *streams) error {
-	add := listAddCommand{operatorFlags: c.operatorFlags, becauseFlags: c.becauseFlags, List: "block", Values: c.Values, For: c.For}
+	values, err := withAccounts(c.Values, c.Account)
+	if err != nil {
+		return err
+	}
+	add := listAddCommand{operatorFlags: c.operatorFlags, becauseFlags: c.becauseFlags, List: "block", Values: values, For: c.For}
 	return add.Run(s)
 }
 
 type unblockCommand struct {
 	operatorFlags
 	becauseFlags
-	Values []string `arg:"" help:"As they were blocked."`
+	Values  []string `arg:"" optional:"" help:"As they were blocked."`
+	Account []string `help:"An account, as account:NAME." placeholder:"NAME"`
 }
 
 func (c *unblockCommand) Run(s *streams) error {
-	remove := listRemoveCommand{operatorFlags: c.operatorFlags, becauseFlags: c.becauseFlags, List: "block", Values: c.Values}
+	values, err := withAccounts(c.Values, c.Account)
+	if err != nil {
+		return err
+	}
+	remove := listRemoveCommand{operatorFlags: c.operatorFlags, becauseFlags: c.becauseFlags, List: "block", Values: values}
 	return remove.Run(s)
+}
+
+// withAccounts are the values and the accounts that a command names.
+func withAccounts(values, accounts []string) ([]string, error) {
+	for _, name := range accounts {
+		values = append(values, "account:"+name)
+	}
+	if len(values) == 0 {
+		return nil, errors.New("nothing named: write a number, range, prefix, country or address, or --account NAME")
+	}
+	return values, nil
 }

@@ -41,7 +41,7 @@ type listAddCommand struct {
 	operatorFlags
 	becauseFlags
 	List   string        `arg:"" help:"allow, block or test." enum:"allow,block,test"`
-	Values []string      `arg:"" help:"A number (+6591234567), range (+6591234***), prefix (+6591*), country (SG), address or CIDR."`
+	Values []string      `arg:"" help:"A number (+6591234567), range (+6591234***), prefix (+6591*), country (SG), address, CIDR or account (account:acme)."`
 	For    time.Duration `help:"For how long, such as 24h. Default: for ever." placeholder:"TIME"`
 }
 
@@ -135,7 +135,7 @@ type kindOfValues struct {
 
 // byKind sorts values by what they look like; the sidecar judges whether they are.
 func byKind(values []string) []kindOfValues {
-	found := make([]kindOfValues, sendgatev1.EntryKind_ENTRY_KIND_ADDRESS+1)
+	found := make([]kindOfValues, sendgatev1.EntryKind_ENTRY_KIND_ACCOUNT+1)
 	for _, v := range values {
 		kind := sendgatev1.EntryKind_ENTRY_KIND_NUMBER
 		switch {
@@ -143,6 +143,8 @@ func byKind(values []string) []kindOfValues {
 			kind = sendgatev1.EntryKind_ENTRY_KIND_RANGE
 		case strings.HasSuffix(v, "*"):
 			kind = sendgatev1.EntryKind_ENTRY_KIND_PREFIX
+		case strings.HasPrefix(v, "account:"):
+			kind = sendgatev1.EntryKind_ENTRY_KIND_ACCOUNT
 		case strings.HasPrefix(v, "+"):
 		case strings.ContainsAny(v, ".:/"):
 			kind = sendgatev1.EntryKind_ENTRY_KIND_ADDRESS

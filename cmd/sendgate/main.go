@@ -25,7 +25,7 @@ type cli struct {
 	Outcome   outcomeCommand   `cmd:"" help:"Tell a running sidecar what became of a send."`
 	List      listCommand      `cmd:"" help:"Change and show the lists of a running sidecar."`
 	Reset     resetCommand     `cmd:"" help:"Let the rules of a running sidecar forget a number, client or account."`
-	Block     blockCommand     `cmd:"" help:"Stop sends to a number, range, prefix or country (a freeze), or from an address, for a time or until sendgate unblock."`
+	Block     blockCommand     `cmd:"" help:"Stop sends to a number, range, prefix or country (a freeze), from an address or of an account, for a time or until sendgate unblock."`
 	Unblock   unblockCommand   `cmd:"" help:"Take back sendgate block. Blocks that detection made end with sendgate detect release, or sendgate reset."`
 	Decisions decisionsCommand `cmd:"" help:"What a running sidecar decided lately, numbers masked."`
 	Consent   consentCommand   `cmd:"" help:"Tell and ask a running sidecar who may be written to."`

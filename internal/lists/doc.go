@@ -1,4 +1,4 @@
-// Package lists holds the allow, block and test lists: numbers, number ranges, prefixes, countries, addresses and CIDRs.
+// Package lists holds the allow, block and test lists: numbers, number ranges, prefixes, countries, addresses, CIDRs and accounts.
 //
 // A [Set] is immutable: any number of goroutines read it without locks. Policy builds one from its own file with [NewSet].
 // A [Store] is a Set that changes at run time: each change is one line of a journal, synced to disk before it counts, and
@@ -13,7 +13,7 @@
 // # What wins
 //
 // Within one list the most specific entry that has not expired answers: number, then range or prefix by the digits it fixes,
-// then country; addresses by prefix length. Number and address are two dimensions of a send, and a [Result] has both.
+// then country; addresses by prefix length. Number, address and account are the dimensions of a send, and a [Result] has each.
 // [Result.Standing] weighs allow against block; an opt-out of the person stands above both and is not decided here.
 //
 // # What is on disk

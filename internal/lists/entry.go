@@ -70,6 +70,8 @@ func (e Entry) check() error {
 		return errors.New("target: parse one with ParseTarget")
 	case e.List == Test && (e.Target.kind == KindCountry || e.Target.kind == KindAddress):
 		return fmt.Errorf("test list: %s: write a number, range or prefix", e.Target)
+	case e.List != Block && e.Target.kind == KindAccount:
+		return fmt.Errorf("%s list: %s: an account can only be blocked", e.List, e.Target)
 	}
 	if err := checkText("reason", e.Reason, maxReason); err != nil {
 		return err
@@ -97,8 +99,9 @@ func checkText(field, text string, limit int) error {
 
 // record is an Entry as a Set keeps it: 64 bytes without pointers. Texts are indexes into Set.texts.
 type record struct {
-	target           Target
+	target           plain
 	list             List
+	account          uint32
 	reason, author   uint32
 	created, expires int64 // Unix nanoseconds; expires never is MaxInt64, created unknown is MinInt64
 }

@@ -12,6 +12,7 @@ type Query struct {
 	Number  uint64     // E.164 digits without the +
 	Country string     // of the number, ISO 3166 alpha-2 in upper case
 	Address netip.Addr // of the client, in the form that clientip gives
+	Account string     // that pays
 }
 
 // Match is one entry that matched, or none. It stays valid when the set it comes from is replaced.
@@ -44,21 +45,25 @@ func (m Match) or(o Match) Match {
 	return m
 }
 
-// Hit is what one list has for a send, in its two dimensions.
+// Hit is what one list has for a send, in its dimensions.
 type Hit struct {
 	Number  Match // by number, range, prefix or country
 	Address Match // by address or CIDR
+	Account Match // by account, of the block list only
 }
 
 // OK tells whether the list has an entry for the send.
-func (h Hit) OK() bool { return h.Number.OK() || h.Address.OK() }
+func (h Hit) OK() bool { return h.Number.OK() || h.Address.OK() || h.Account.OK() }
 
-// Match is the entry to tell people about: the one for the number, else the one for the address.
+// Match is the entry to tell people about: the one for the number, else the one for the address, else the one for the account.
 func (h Hit) Match() Match {
 	if h.Number.OK() {
 		return h.Number
 	}
-	return h.Address
+	if h.Address.OK() {
+		return h.Address
+	}
+	return h.Account
 }
 
 // Result is what all lists have for a send.
@@ -68,7 +73,9 @@ type Result struct {
 
 // Merge adds what another set has for the same send. The more specific entry counts, and the one of r between equals.
 func (r Result) Merge(o Result) Result {
-	merge := func(a, b Hit) Hit { return Hit{Number: a.Number.or(b.Number), Address: a.Address.or(b.Address)} }
+	merge := func(a, b Hit) Hit {
+		return Hit{Number: a.Number.or(b.Number), Address: a.Address.or(b.Address), Account: a.Account.or(b.Account)}
+	}
 	return Result{Allow: merge(r.Allow, o.Allow), Block: merge(r.Block, o.Block), Test: merge(r.Test, o.Test)}
 }
 
@@ -86,7 +93,7 @@ const (
 //
 // In each dimension, number and address, the more specific entry wins and a block wins between equals: +6591234567 allowed
 // is let through a block of +6591*, but not through a block of +6591234567. The dimensions do not excuse each other: an
-// allowed number is still blocked from a blocked address.
+// allowed number is still blocked from a blocked address. Nothing excuses a blocked account.
 //
 // Allowed waives detection and limits, as the policy says of its lists, but never an opt-out: the caller asks consent first.
 func (r Result) Standing() (Standing, Match) {
@@ -95,6 +102,9 @@ func (r Result) Standing() (Standing, Match) {
 	}
 	if r.Block.Address.OK() && !r.Allow.Address.over(r.Block.Address) {
 		return Blocked, r.Block.Address
+	}
+	if r.Block.Account.OK() {
+		return Blocked, r.Block.Account
 	}
 	if r.Allow.OK() {
 		return Allowed, r.Allow.Match()
@@ -112,7 +122,7 @@ func (s *Set) Lookup(q Query, now time.Time) Result {
 	if s.live == 0 {
 		return r
 	}
-	l := look{set: s, now: now, address: q.Address.Unmap().WithZone("")}
+	l := look{set: s, now: now, account: q.Account, address: q.Address.Unmap().WithZone("")}
 	if l.address.IsValid() {
 		l.single = l.address.As16()
 		copy(l.client[:8], l.single[:])
@@ -141,6 +151,7 @@ type look struct {
 	keys    [maxSealers]key
 	n       int // of keys
 	country [2]byte
+	account string
 	address netip.Addr
 	single  key // address, IPv4 as mapped
 	client  key // its first 64 bits
@@ -172,6 +183,11 @@ func (l *look) in(x *index) (hit Hit) {
 	if !hit.Number.OK() && len(x.countries) > 0 {
 		if at, ok := x.countries[l.country]; ok {
 			hit.Number = l.match(at)
+		}
+	}
+	if len(x.accounts) > 0 {
+		if at, ok := x.accounts[l.account]; ok {
+			hit.Account = l.match(at)
 		}
 	}
 	if l.address.IsValid() {

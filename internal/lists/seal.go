@@ -54,7 +54,7 @@ func (s *sealer) seal(digits uint64) [16]byte {
 // sealTarget is the target with a number replaced by its seal; other targets stay.
 func (s *sealer) sealTarget(t Target) Target {
 	if t.kind == KindNumber && !t.sealed {
-		t = Target{kind: KindNumber, sealed: true, key: s.id, ends: t.ends, raw: s.seal(t.digits())}
+		t = Target{plain: plain{kind: KindNumber, sealed: true, key: s.id, ends: t.ends, raw: s.seal(t.digits())}}
 	}
 	return t
 }

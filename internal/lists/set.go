@@ -29,6 +29,7 @@ type index struct {
 	cidrs     *trie           // the other networks
 	longer    bool            // some of those are of IPv6 and longer than 64 bits
 	countries map[[2]byte]ref // copied when it changes; there are some 250
+	accounts  map[string]ref  // copied when it changes
 }
 
 // trie is the library's longest-prefix table, for networks: they come in too many lengths to look for each.
@@ -68,7 +69,7 @@ func (s *Set) Len() int { return s.live }
 func (s *Set) All() iter.Seq[Entry] {
 	return func(yield func(Entry) bool) {
 		for i := range s.records {
-			at, ok := s.find(s.records[i].list, s.records[i].target)
+			at, ok := s.find(s.records[i].list, s.target(&s.records[i]))
 			if ok && at.at() == uint32(i) && !yield(s.entry(at)) {
 				return
 			}
@@ -112,6 +113,9 @@ func (s *Set) find(list List, t Target) (ref, bool) {
 	case KindCountry:
 		at, ok := x.countries[[2]byte(t.raw[:2])]
 		return at, ok
+	case KindAccount:
+		at, ok := x.accounts[t.account]
+		return at, ok
 	case KindAddress:
 		if whole := x.whole(t); whole != nil {
 			return whole.find(&t.raw)
@@ -135,9 +139,17 @@ func (x *index) whole(t Target) *exact {
 func (s *Set) entry(at ref) Entry {
 	r := &s.records[at.at()]
 	return Entry{
-		List: r.list, Target: r.target, Reason: s.texts[r.reason], Author: s.texts[r.author],
+		List: r.list, Target: s.target(r), Reason: s.texts[r.reason], Author: s.texts[r.author],
 		Created: moment(r.created, math.MinInt64), Expires: moment(r.expires, math.MaxInt64),
 	}
+}
+
+func (s *Set) target(r *record) Target {
+	t := Target{plain: r.target}
+	if r.target.kind == KindAccount {
+		t.account = s.texts[r.account]
+	}
+	return t
 }
 
 // edit makes a new snapshot out of an old one. The old one must be the newest of its line, because both share the
@@ -151,7 +163,7 @@ type edit struct {
 func newEdit(sealers []*sealer) *edit {
 	w := &edit{set: &Set{sealers: sealers}, fresh: true, textAt: map[string]uint32{}}
 	for l := range w.set.lists {
-		w.set.lists[l] = index{cidrs: new(trie), countries: map[[2]byte]ref{}}
+		w.set.lists[l] = index{cidrs: new(trie), countries: map[[2]byte]ref{}, accounts: map[string]ref{}}
 	}
 	return w
 }
@@ -171,7 +183,7 @@ func (w *edit) put(e Entry) {
 		at |= mayExpire
 	}
 	s.records = append(s.records, record{
-		target: e.Target, list: e.List, reason: w.text(e.Reason), author: w.text(e.Author),
+		target: e.Target.plain, list: e.List, account: w.text(e.Target.account), reason: w.text(e.Reason), author: w.text(e.Author),
 		created: nanos(e.Created, math.MinInt64), expires: nanos(e.Expires, math.MaxInt64),
 	})
 	s.live++
@@ -191,6 +203,11 @@ func (w *edit) put(e Entry) {
 			x.countries = maps.Clone(x.countries)
 		}
 		x.countries[[2]byte(e.Target.raw[:2])] = at
+	case KindAccount:
+		if !w.fresh {
+			x.accounts = maps.Clone(x.accounts)
+		}
+		x.accounts[e.Target.account] = at
 	case KindAddress:
 		if whole := x.whole(e.Target); whole != nil {
 			whole.insert(&e.Target.raw, at, w.fresh)
@@ -222,6 +239,9 @@ func (w *edit) drop(list List, t Target) {
 	case KindCountry:
 		x.countries = maps.Clone(x.countries)
 		delete(x.countries, [2]byte(t.raw[:2]))
+	case KindAccount:
+		x.accounts = maps.Clone(x.accounts)
+		delete(x.accounts, t.account)
 	case KindAddress:
 		if whole := x.whole(t); whole != nil {
 			whole.remove(&t.raw)

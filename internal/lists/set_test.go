@@ -27,7 +27,7 @@ func newSet(t testing.TB, entries ...lists.Entry) *lists.Set {
 	return s
 }
 
-var singapore = lists.Query{Number: 6591234567, Country: "SG", Address: netip.MustParseAddr("203.0.113.7")}
+var singapore = lists.Query{Number: 6591234567, Country: "SG", Address: netip.MustParseAddr("203.0.113.7"), Account: "acme"}
 
 // name is the target of a match, or "".
 func name(m lists.Match) string {
@@ -124,6 +124,8 @@ func TestResult_standing(t *testing.T) {
 		{[]string{"+6591234567"}, []string{"203.0.113.0/24"}, lists.Blocked, "203.0.113.0/24"},
 		{[]string{"203.0.113.7"}, []string{"SG"}, lists.Blocked, "SG"},
 		{[]string{"203.0.113.7", "+6591*"}, []string{"SG", "203.0.113.0/24"}, lists.Allowed, "+6591*"},
+		{[]string{"203.0.113.7", "+6591234567"}, []string{"account:acme"}, lists.Blocked, "account:acme"},
+		{nil, []string{"account:acm", "account:acme/x", "account:" + "ACME"}, lists.Unlisted, ""},
 	} {
 		var entries []lists.Entry
 		for _, text := range c.allow {
@@ -205,8 +207,8 @@ func TestZeroSet_isEmpty(t *testing.T) {
 // model is a list as a plain slice that is searched from end to end.
 type model []lists.Entry
 
-func (m model) lookup(q lists.Query, now time.Time) (out [3][2]string) {
-	best := [3][2]int{}
+func (m model) lookup(q lists.Query, now time.Time) (out [3][3]string) {
+	best := [3][3]int{}
 	number := fmt.Sprintf("+%d", q.Number)
 	for _, e := range m {
 		if !e.Expires.IsZero() && !now.Before(e.Expires) {
@@ -215,6 +217,11 @@ func (m model) lookup(q lists.Query, now time.Time) (out [3][2]string) {
 		text := modelText[e.Target]
 		dimension, score := 0, 0
 		switch stem := strings.TrimRight(text, "*"); {
+		case strings.HasPrefix(text, "account:"):
+			dimension = 2
+			if text == "account:"+q.Account {
+				score = 1
+			}
 		case strings.ContainsAny(text, ".:"):
 			dimension = 1
 			p, err := netip.ParsePrefix(text)
@@ -262,7 +269,7 @@ var modelTexts = []string{
 	"+6591234567", "+6591234568", "+6591234599", "+659123456", "+65912345678", "+1234567", "+6591234***", "+65912345**", "+659123****", "+65912345***",
 	"+6*", "+65*", "+6591*", "+659123*", "+6591234*", "+65912345*", "+1*", "SG", "US",
 	"203.0.113.7", "203.0.113.0/24", "203.0.112.0/20", "203.0.0.0/8", "2001:db8::7", "2001:db8::/64", "2001:db8::/48",
-	"+1234567*", "2001:db8::/80", "2001:db8:0:1::/64", "2001:db8:0:1::/72", "2001:db8::/63", "::/64", "::/48",
+	"+1234567*", "2001:db8::/80", "2001:db8:0:1::/64", "2001:db8:0:1::/72", "2001:db8::/63", "::/64", "::/48", "account:acme", "account:globex",
 }
 
 var modelText = func() map[lists.Target]string {
@@ -277,9 +284,9 @@ var modelText = func() map[lists.Target]string {
 	return m
 }()
 
-func results(r lists.Result) (out [3][2]string) {
+func results(r lists.Result) (out [3][3]string) {
 	for i, h := range []lists.Hit{r.Allow, r.Block, r.Test} {
-		for j, m := range []lists.Match{h.Number, h.Address} {
+		for j, m := range []lists.Match{h.Number, h.Address, h.Account} {
 			if m.OK() {
 				out[i][j] = m.Entry().Target.String() + "/" + m.Entry().Reason
 			}
@@ -292,6 +299,7 @@ func drawQuery(t *rapid.T) lists.Query {
 	q := lists.Query{
 		Number:  rapid.SampledFrom([]uint64{6591234567, 6591234568, 6591234599, 659123456, 65912345678, 1234567, 6581111111, 0}).Draw(t, "number"),
 		Country: rapid.SampledFrom([]string{"SG", "US", "GB", ""}).Draw(t, "country"),
+		Account: rapid.SampledFrom([]string{"acme", "globex", ""}).Draw(t, "account"),
 	}
 	if text := rapid.SampledFrom([]string{"203.0.113.7", "203.0.113.8", "203.0.127.1", "203.1.1.1", "2001:db8::7", "2001:db8::8", "2001:db8:0:1::1", "::7", ""}).Draw(t, "address"); text != "" {
 		q.Address = netip.MustParseAddr(text)
@@ -307,6 +315,9 @@ func drawEntry(t *rapid.T, serial int) lists.Entry {
 	}
 	e := lists.Entry{List: lists.List(rapid.IntRange(0, 2).Draw(t, "list")), Target: target, Reason: fmt.Sprint(serial), Author: "kim"}
 	if k := target.Kind(); e.List == lists.Test && (k == lists.KindAddress || k == lists.KindCountry) {
+		e.List = lists.Block
+	}
+	if target.Kind() == lists.KindAccount {
 		e.List = lists.Block
 	}
 	if n := rapid.IntRange(0, 3).Draw(t, "expires"); n > 0 {

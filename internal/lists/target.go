@@ -21,6 +21,7 @@ const (
 	KindPrefix
 	KindCountry
 	KindAddress
+	KindAccount
 )
 
 func (k Kind) String() string {
@@ -35,6 +36,8 @@ func (k Kind) String() string {
 		return "country"
 	case KindAddress:
 		return "address"
+	case KindAccount:
+		return "account"
 	}
 	return "none"
 }
@@ -46,9 +49,14 @@ const (
 	maxPrefixDigits = 9  // a longer prefix could be somebody's full number
 )
 
-// Target is what one entry is about. It is comparable and holds no pointers, so a million of them cost the collector nothing.
-// Exact numbers print masked.
+// Target is what one entry is about. It is comparable. Exact numbers print masked.
 type Target struct {
+	plain
+	account string // KindAccount
+}
+
+// plain is a target without its text: it holds no pointers, so a million of them cost the collector nothing.
+type plain struct {
 	kind   Kind
 	bits   uint8    // digits that are fixed, or the prefix length of an address
 	total  uint8    // KindRange: digits of the whole number
@@ -67,17 +75,20 @@ type Target struct {
 //	SG                    a country, ISO 3166 alpha-2
 //	203.0.113.7           an address
 //	2001:db8::/48         a CIDR
+//	account:acme          an account
 //	hmac:5f1c2e90:...     a number as the journal and Target.ID write it
 //
 // Errors say what to write instead and never carry the text, which may be a number.
 func ParseTarget(text string) (Target, error) {
 	switch {
 	case text == "":
-		return Target{}, errors.New("no target: write a number like +6591234567, a range like +6591234***, a prefix like +6591*, a country like SG, an address or a CIDR")
+		return Target{}, errors.New("no target: write a number like +6591234567, a range like +6591234***, a prefix like +6591*, a country like SG, an address, a CIDR or account:NAME")
 	case text[0] == '+':
 		return parseNumber(text[1:])
 	case strings.HasPrefix(text, sealPrefix):
 		return parseSeal(text)
+	case strings.HasPrefix(text, accountPrefix):
+		return parseAccount(text[len(accountPrefix):])
 	case strings.ContainsAny(text, ".:/"):
 		return parseAddress(text)
 	case len(text) == 2 && isLetter(text[0]) && isLetter(text[1]):
@@ -111,7 +122,7 @@ func parseNumber(text string) (Target, error) {
 	if err != nil || len(known) > maxDigits {
 		return Target{}, errors.New("too long: a number has 15 digits at most")
 	}
-	t := Target{bits: uint8(len(known)), raw: plainKey(digits)}
+	t := Target{plain: plain{bits: uint8(len(known)), raw: plainKey(digits)}}
 	switch {
 	case masked == 0 && len(known) < minDigits:
 		return Target{}, errors.New("too short for a full number: for all numbers that begin so put a star behind it, like +6591*")
@@ -139,7 +150,7 @@ func parseCountry(text string) (Target, error) {
 	if code == "UK" {
 		return Target{}, errors.New("UK is no ISO 3166 code: write GB")
 	}
-	t := Target{kind: KindCountry}
+	t := Target{plain: plain{kind: KindCountry}}
 	copy(t.raw[:], code)
 	return t, nil
 }
@@ -173,7 +184,19 @@ func parseAddress(text string) (Target, error) {
 }
 
 func addressTarget(p netip.Prefix) Target {
-	return Target{kind: KindAddress, bits: uint8(p.Bits()), v4: p.Addr().Is4(), raw: p.Addr().As16()}
+	return Target{plain: plain{kind: KindAddress, bits: uint8(p.Bits()), v4: p.Addr().Is4(), raw: p.Addr().As16()}}
+}
+
+const (
+	accountPrefix = "account:"
+	maxAccount    = 128 // bytes, as in a request
+)
+
+func parseAccount(name string) (Target, error) {
+	if name == "" || checkText("", name, maxAccount) != nil {
+		return Target{}, errors.New("not an account: write its name behind account:, like account:acme; at most 128 bytes, one line, no phone number")
+	}
+	return Target{plain{kind: KindAccount}, name}, nil
 }
 
 const sealPrefix = "hmac:"
@@ -201,12 +224,15 @@ func parseSeal(text string) (Target, error) {
 	if err1 != nil || err2 != nil || first < 10 {
 		return Target{}, bad
 	}
-	t := Target{kind: KindNumber, sealed: true, key: keyID(id), raw: [16]byte(seal), ends: [2]uint8{uint8(first), uint8(last)}}
+	t := Target{plain: plain{kind: KindNumber, sealed: true, key: keyID(id), raw: [16]byte(seal), ends: [2]uint8{uint8(first), uint8(last)}}}
 	if t.ID() != text {
 		return Target{}, bad // upper-case hex and the like: one number has one text
 	}
 	return t, nil
 }
+
+// Account is the name of an account, "" for other kinds.
+func (t Target) Account() string { return t.account }
 
 // Kind tells what the target is.
 func (t Target) Kind() Kind { return t.kind }
@@ -227,6 +253,8 @@ func (t Target) String() string {
 			return p.String()
 		}
 		return t.prefix().Addr().String()
+	case KindAccount:
+		return accountPrefix + t.account
 	}
 	return ""
 }
@@ -249,7 +277,7 @@ func (t Target) prefix() netip.Prefix {
 }
 
 // rank orders targets of one dimension: the higher is the more specific.
-func (t Target) rank() int {
+func (t plain) rank() int {
 	switch t.kind {
 	case KindNumber:
 		return 255

@@ -43,6 +43,8 @@ func TestParseTarget(t *testing.T) {
 		{"::ffff:203.0.113.0/120", lists.KindAddress, "203.0.113.0/24"},
 		{"2001:DB8::/48", lists.KindAddress, "2001:db8::/48"},
 		{"::1", lists.KindAddress, "::1"},
+		{"account:acme", lists.KindAccount, "account:acme"},
+		{"account:SG", lists.KindAccount, "account:SG"},
 		{"hmac:5f1c2e90:OrGqEsIJ5Ky1zuDWzYbNCA:+65****67", lists.KindNumber, "+65****67"},
 	} {
 		got, err := lists.ParseTarget(c.text)
@@ -54,6 +56,9 @@ func TestParseTarget(t *testing.T) {
 
 func TestParseTarget_errors(t *testing.T) {
 	for text, want := range map[string]string{
+		"account:":                      "write its name behind account:",
+		"account:+6591234567":           "no phone number",
+		"account:a\nb":                  "one line",
 		"":                              "no target: write a number like +6591234567",
 		"6591234567":                    "without +: write it in E.164",
 		"+":                             "begins with a country calling code",

@@ -96,6 +96,8 @@ const (
 	EntryKind_ENTRY_KIND_COUNTRY EntryKind = 4
 	// An IP address or a CIDR: "203.0.113.9", "2001:db8::/32".
 	EntryKind_ENTRY_KIND_ADDRESS EntryKind = 5
+	// An account: "account:acme", or its name alone. Only on the block list.
+	EntryKind_ENTRY_KIND_ACCOUNT EntryKind = 6
 )
 
 // Enum value maps for EntryKind.
@@ -107,6 +109,7 @@ var (
 		3: "ENTRY_KIND_PREFIX",
 		4: "ENTRY_KIND_COUNTRY",
 		5: "ENTRY_KIND_ADDRESS",
+		6: "ENTRY_KIND_ACCOUNT",
 	}
 	EntryKind_value = map[string]int32{
 		"ENTRY_KIND_UNSPECIFIED": 0,
@@ -115,6 +118,7 @@ var (
 		"ENTRY_KIND_PREFIX":      3,
 		"ENTRY_KIND_COUNTRY":     4,
 		"ENTRY_KIND_ADDRESS":     5,
+		"ENTRY_KIND_ACCOUNT":     6,
 	}
 )
 
@@ -1451,14 +1455,15 @@ const file_sendgate_v1_admin_proto_rawDesc = "" +
 	"\x15LIST_KIND_UNSPECIFIED\x10\x00\x12\x13\n" +
 	"\x0fLIST_KIND_ALLOW\x10\x01\x12\x13\n" +
 	"\x0fLIST_KIND_BLOCK\x10\x02\x12\x12\n" +
-	"\x0eLIST_KIND_TEST\x10\x03*\x9b\x01\n" +
+	"\x0eLIST_KIND_TEST\x10\x03*\xb3\x01\n" +
 	"\tEntryKind\x12\x1a\n" +
 	"\x16ENTRY_KIND_UNSPECIFIED\x10\x00\x12\x15\n" +
 	"\x11ENTRY_KIND_NUMBER\x10\x01\x12\x14\n" +
 	"\x10ENTRY_KIND_RANGE\x10\x02\x12\x15\n" +
 	"\x11ENTRY_KIND_PREFIX\x10\x03\x12\x16\n" +
 	"\x12ENTRY_KIND_COUNTRY\x10\x04\x12\x16\n" +
-	"\x12ENTRY_KIND_ADDRESS\x10\x05*_\n" +
+	"\x12ENTRY_KIND_ADDRESS\x10\x05\x12\x16\n" +
+	"\x12ENTRY_KIND_ACCOUNT\x10\x06*_\n" +
 	"\vEntrySource\x12\x1c\n" +
 	"\x18ENTRY_SOURCE_UNSPECIFIED\x10\x00\x12\x17\n" +
 	"\x13ENTRY_SOURCE_POLICY\x10\x01\x12\x19\n" +
