@@ -14,6 +14,7 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/sendgate/sendgate/audit"
 	"github.com/sendgate/sendgate/gate"
 	"github.com/sendgate/sendgate/internal/identity"
 	"github.com/sendgate/sendgate/internal/lists"
@@ -94,7 +95,8 @@ func (a *admin) change(ctx context.Context, what, reason, author string) (*audit
 			return nil, invalid(text.field, "holds a phone number: leave it out, this text is kept in clear")
 		}
 	}
-	return &auditEntry{Time: a.gate.Now(), Change: what, Author: author, Reason: reason}, nil
+	// A number in a national spelling cannot be told from other digits, such as those of a ticket: they go, the text stays.
+	return &auditEntry{Time: a.gate.Now(), Change: what, Author: audit.Clean(author), Reason: audit.Clean(reason)}, nil
 }
 
 // ResetKey forgets what rules hold for a key.

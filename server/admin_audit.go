@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/sendgate/sendgate/audit"
 	"github.com/sendgate/sendgate/internal/clientip"
 	"github.com/sendgate/sendgate/internal/phone"
 	sendgatev1 "github.com/sendgate/sendgate/proto/sendgate/v1"
@@ -80,7 +81,7 @@ func maskedKey(in *sendgatev1.ResetKeyRequest) []string {
 	}
 	for _, p := range [...][2]string{{"subaccount", in.Subaccount}, {"endpoint", in.Endpoint}} {
 		if p[1] != "" && !fullNumber.MatchString(p[1]) {
-			parts = append(parts, p[0]+"="+p[1])
+			parts = append(parts, p[0]+"="+audit.Clean(p[1]))
 		}
 	}
 	return parts

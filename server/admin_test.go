@@ -194,6 +194,32 @@ func TestAdmin_blocksAccounts(t *testing.T) {
 	}
 }
 
+// A number that an operator writes into a reason in a national spelling is neither in the audit nor in the list nor in the log.
+func TestAdmin_reasonsHoldNoNumber(t *testing.T) {
+	r, admin, audit := operated(t, `detect: {level: "off"}
+limits: [{name: sub, by: [account, subaccount], limit: 1, window: 1h}]`)
+	ctx := with(t.Context(), keyAdmin)
+	const reason, kept = "call of 8123 4567 about ticket 4711", "call of # about ticket 4711"
+	if _, err := admin.ListAdd(ctx, &sendgatev1.ListAddRequest{List: block, Kind: aCountry, Values: []string{"TH"}, Reason: reason, Author: "bob (81234567)"}); err != nil {
+		t.Fatal(err)
+	}
+	out, err := admin.ListEntries(ctx, &sendgatev1.ListEntriesRequest{})
+	if err != nil || len(out.Entries) != 1 || out.Entries[0].Reason != kept || out.Entries[0].Author != "bob (#)" {
+		t.Errorf("%v, %v", out, err)
+	}
+	if _, err := admin.ResetKey(ctx, &sendgatev1.ResetKeyRequest{Account: "acme", Subaccount: "81234567", Reason: reason, Author: "bob"}); err != nil {
+		t.Error(err)
+	}
+	if !strings.Contains(audit.String(), `"reason":"`+kept+`"`) {
+		t.Errorf("audit:\n%s", audit)
+	}
+	for _, text := range []string{audit.String(), r.log.String()} {
+		if strings.Contains(text, "4567") {
+			t.Errorf("a number in\n%s", text)
+		}
+	}
+}
+
 func TestAdmin_entriesEnd(t *testing.T) {
 	var clock = &steps{t: time.Now().Add(-time.Hour)}
 	live, err := lists.Open(t.TempDir(), make([]byte, gate.SecretSize))
