@@ -16,7 +16,7 @@ import (
 
 // storeFlags say where the counters are.
 type storeFlags struct {
-	Store                     string        `help:"Where the counters are: file (in the data directory), or a Redis or Valkey server that other sidecars share: redis://[user@]host:port[/db][?addr=host:port...][&master_set=NAME], rediss:// for TLS, unix:///path (${default})." placeholder:"URL" default:"file" env:"SENDGATE_STORE"`
+	Store                     string        `help:"Where counters, consent and what sidecars share are: file (in the data directory), or a Redis or Valkey server that other sidecars share: redis://[user@]host:port[/db][?addr=host:port...][&master_set=NAME], rediss:// for TLS, unix:///path (${default})." placeholder:"URL" default:"file" env:"SENDGATE_STORE"`
 	StorePasswordFile         string        `help:"File of the server's password, read at each connect. Default: SENDGATE_STORE_PASSWORD in the environment, if set." placeholder:"FILE" env:"SENDGATE_STORE_PASSWORD_FILE"`
 	StoreCA                   string        `name:"store-ca" help:"PEM file of who may vouch for the server, with rediss://. Default: the system's." placeholder:"FILE" env:"SENDGATE_STORE_CA"`
 	StoreCert                 string        `name:"store-cert" help:"PEM file of the certificate to show the server, with rediss://. Read at each connect, as its key." placeholder:"FILE" env:"SENDGATE_STORE_CERT"`
