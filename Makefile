@@ -16,7 +16,7 @@ COUNT     ?= 6
 SOAK  ?= 30m
 SOAK_CHECKS ?= 1e8
 PEERS ?=
-# Flags for `make run` (ARGS=--http=127.0.0.1:8081) and for bench/load in `make bench` (LOAD=-duration=60s).
+# Flags for `make run` and `make demo` (ARGS=--http=127.0.0.1:8081) and for bench/load in `make bench` (LOAD=-duration=60s).
 ARGS ?=
 LOAD ?=
 
@@ -34,7 +34,7 @@ run: build ## build and start the sidecar on the embedded default policy (ARGS="
 	bin/sendgate serve $(ARGS)
 
 demo: build ## see it work: a morning with a pumping attack, in a minute
-	bin/sendgate demo
+	bin/sendgate demo $(ARGS)
 
 build: ## bin/sendgate, static, version stamped
 	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/sendgate ./cmd/sendgate

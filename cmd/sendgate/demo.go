@@ -26,6 +26,7 @@ import (
 type demoCommand struct {
 	Seconds int    `help:"How long the morning takes (${default})." placeholder:"N" default:"60"`
 	Seed    uint64 `help:"Decides everything that is drawn (${default})." placeholder:"N" default:"1"`
+	HTTP    string `name:"http" help:"Where to serve the console meanwhile, to whoever is on this machine, such as 127.0.0.1:7071 (${default})." placeholder:"ADDR" default:"off"`
 }
 
 // The morning of the demonstration.
@@ -61,7 +62,7 @@ func (c *demoCommand) Run(s *streams) error {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	addr, end, err := startDemo(ctx, dir, speed)
+	addr, end, err := c.serve(ctx, dir, speed)
 	if err != nil {
 		return err
 	}
@@ -77,6 +78,9 @@ addresses, each seen once or twice: no limit by number or address stops that. At
 brings a crowd of honest new users: nobody should stop them.
 
 `, c.Seconds)
+	if c.HTTP != "off" {
+		fmt.Fprintf(s.out, "Watch it: http://%s/\n\n", c.HTTP)
+	}
 	board := &board{out: s.out, start: start, since: start, told: make(map[string]bool)}
 	d.seen = board.seen
 	if err := d.run(ctx, stream, newProgress(io.Discard, false, 0, d.played)); err != nil {
@@ -85,16 +89,16 @@ brings a crowd of honest new users: nobody should stop them.
 	return board.end(c.Seconds)
 }
 
-// startDemo starts a sidecar and returns where it listens and what ends it.
-func startDemo(ctx context.Context, dir string, speed float64) (addr string, end func(), err error) {
+// serve starts a sidecar and returns where it listens and what ends it.
+func (c *demoCommand) serve(ctx context.Context, dir string, speed float64) (addr string, end func(), err error) {
 	self, err := os.Executable()
 	if err != nil {
 		return "", nil, err
 	}
 	addr = "unix:" + filepath.Join(dir, "s")
 	said := new(bytes.Buffer)
-	cmd := exec.Command(self, "serve", "--grpc", addr, "--http", "off", "--data", filepath.Join(dir, "data"), "--table-size", "16MiB",
-		"--clock-speed", fmt.Sprint(speed), "--log-level", "error")
+	cmd := exec.Command(self, "serve", "--grpc", addr, "--http", c.HTTP, "--console", "loopback", "--data", filepath.Join(dir, "data"),
+		"--table-size", "16MiB", "--clock-speed", fmt.Sprint(speed), "--log-level", "error")
 	cmd.Stderr = said
 	if err := cmd.Start(); err != nil {
 		return "", nil, fmt.Errorf("start a sidecar: %w", err)
