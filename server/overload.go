@@ -22,8 +22,8 @@ import (
 //
 // A prober stands in that queue like everybody else and tells how long it is. While it is too long, a limit of how many may stand in
 // it is in force, which shrinks while probes are late and grows while they are not: the processor always has work, and never much. A
-// check that finds no room is refused by its connection (see [guarded]) before gRPC hears of it, for a fiftieth of what an answer
-// costs. To refuse by gRPC costs a third, so five times what a processor can is more than it can even refuse.
+// check that finds no room is refused by its connection (see [guarded]) before gRPC hears of it, for about a thirtieth of what
+// an answer costs. To refuse by gRPC costs a third, so five times what a processor can is more than it can even refuse.
 type overload struct {
 	limit   atomic.Int64  // how many goroutines may be ready to run; noLimit outside an overload
 	calls   atomic.Uint64 // seen so far, so that nothing is probed where nobody calls
