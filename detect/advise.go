@@ -28,6 +28,9 @@ func (o *observation) advise(a Advice, sig Signal, until tick, blocked bool) {
 	at := r.Count
 	if a > r.Advice {
 		r.Advice, r.Kind, r.Scope, r.Blocked = a, sig.Kind, sig.Subject.Scope, blocked
+		if o.decided = (blockPlace{}); blocked {
+			o.decided = o.met
+		}
 		r.RetryAfter = 0
 		if until > o.now && a.Stops() {
 			r.RetryAfter = int64(until-o.now) * nanosOfTick

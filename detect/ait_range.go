@@ -45,7 +45,7 @@ func (o *observation) ranges(counts, familiar bool, row *session) (inhabited uin
 		if scope <= ScopeRange3 {
 			decent = decent || c.verified >= inhabitedBy && c.outcome < 1
 		}
-		if (e.blocked(&c.evidence, k, h, now, expected, sustains(scope)) || o.uneasy(&c.evidence, threshold+rangeExtra[i])) && !(decent && familiar && scope >= ScopeRange4) {
+		if (o.blocked(&c.evidence, k, h, expected, sustains(scope)) || o.uneasy(&c.evidence, threshold+rangeExtra[i])) && !(decent && familiar && scope >= ScopeRange4) {
 			o.adviseRange(&c.evidence, scope, familiar, true)
 		}
 		if counts {

@@ -34,9 +34,9 @@ func (e *Engine) trip(p *Policy, c *evidence, k *keep, hash uint64, now tick, si
 	if k != nil {
 		pin(k, c.until)
 	}
-	e.blocks.end(c.block, hash) // a suspicion that is confirmed is one block
+	stopped := e.blocks.end(blockPlace{c.block, hash}) // a suspicion that is confirmed is one block
 	c.block = e.blocks.add(Block{Kind: sig.Kind, Subject: sig.Subject, Shadow: span.Mode == Shadow, Since: e.nanos(now),
-		Until: e.nanos(c.until), Level: int(c.level), Signal: sig}, hash, c.until, now)
+		Until: e.nanos(c.until), Level: int(c.level), Stopped: stopped, Signal: sig}, hash, c.until, now)
 }
 
 // length of a block after so many before it.
@@ -48,7 +48,9 @@ func (b BlockSpan) length(before uint8) tick {
 // blocked says whether a block on a cell is in force for an attempt now, counts the attempt, and renews or ends the block.
 // The cell is locked. expected is how many sessions an hour honest people make
 // here; an outcome CUSUM of sustain or more renews whatever the attempts.
-func (e *Engine) blocked(c *evidence, k *keep, hash uint64, now tick, expected, sustain float64) bool {
+func (o *observation) blocked(c *evidence, k *keep, hash uint64, expected, sustain float64) bool {
+	e, now := o.e, o.now
+	o.met = blockPlace{}
 	if c.until == never {
 		return false
 	}
@@ -65,13 +67,14 @@ func (e *Engine) blocked(c *evidence, k *keep, hash uint64, now tick, expected, 
 	if k != nil {
 		pin(k, c.until)
 	}
-	e.blocks.stopped(c.block, hash, c.until, e.nanos(c.until))
+	o.met = blockPlace{c.block, hash}
+	e.blocks.extend(o.met, c.until, e.nanos(c.until))
 	return true
 }
 
 // lift ends a block.
 func (e *Engine) lift(c *evidence, hash uint64) {
-	e.blocks.end(c.block, hash)
+	e.blocks.end(blockPlace{c.block, hash})
 	c.until, c.block, c.confirmed = never, 0, false
 }
 

@@ -43,29 +43,53 @@ func (l *blocklist) add(b Block, hash uint64, until, now tick) uint32 {
 	return 0
 }
 
-// stopped counts a send that a block stopped, and moves its end.
-func (l *blocklist) stopped(place uint32, hash uint64, until tick, nanos int64) {
-	if place == 0 {
-		return
-	}
-	l.mu.Lock()
-	if r := &l.rows[place-1]; r.used && r.hash == hash {
-		r.Stopped++
-		r.until, r.Until = until, nanos
-	}
-	l.mu.Unlock()
+// blockPlace is where a block may be listed; the zero value is nowhere.
+type blockPlace struct {
+	place uint32 // plus one
+	hash  uint64 // of the cell
 }
 
-// end takes a block off the list.
-func (l *blocklist) end(place uint32, hash uint64) {
-	if place == 0 {
-		return
+// at finds the row of a block, nil where it is not listed. The list is locked.
+func (l *blocklist) at(b blockPlace) *blockRow {
+	if b.place == 0 {
+		return nil
 	}
+	if r := &l.rows[b.place-1]; r.used && r.hash == b.hash {
+		return r
+	}
+	return nil
+}
+
+// extend moves the end of a block that an attempt met. One in shadow decides nothing, so it counts each.
+func (l *blocklist) extend(b blockPlace, until tick, nanos int64) {
 	l.mu.Lock()
-	if r := &l.rows[place-1]; r.used && r.hash == hash {
-		r.used = false
+	defer l.mu.Unlock()
+	if r := l.at(b); r != nil {
+		r.until, r.Until = until, nanos
+		if r.Shadow {
+			r.Stopped++
+		}
 	}
-	l.mu.Unlock()
+}
+
+// stopped counts a send for the block that decided it: a send meets the blocks of a number, its ranges and its country at once.
+func (l *blocklist) stopped(b blockPlace) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if r := l.at(b); r != nil && !r.Shadow {
+		r.Stopped++
+	}
+}
+
+// end takes a block off the list and returns how many sends it stopped.
+func (l *blocklist) end(b blockPlace) (stopped uint64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if r := l.at(b); r != nil {
+		r.used = false
+		return r.Stopped
+	}
+	return 0
 }
 
 func (l *blocklist) list(at int64) []Block {

@@ -25,7 +25,7 @@ func (o *observation) strangers() {
 	c := &o.e.countries[o.s.Country%countries]
 	c.mu.Lock()
 	x := &c.strangers[o.class-knownStrange]
-	if o.e.blocked(x, nil, strangersHash(o.s.Country, o.class), o.now, math.Inf(1), strangersHold[o.class-knownStrange]) || o.uneasy(x, strangersTrip[o.class-knownStrange]) {
+	if o.blocked(x, nil, strangersHash(o.s.Country, o.class), math.Inf(1), strangersHold[o.class-knownStrange]) || o.uneasy(x, strangersTrip[o.class-knownStrange]) {
 		sig := o.e.signal(strangersKind(o.class), strangersSubject(o.s.Country, o.class), x, float64(x.outcome), strangersTrip[o.class-knownStrange], 0)
 		o.advise(Challenge, sig, x.until, true)
 	}

@@ -70,7 +70,7 @@ func (o *observation) fanout(c *addressCell, known bool, surge float64) {
 
 // addressBlocked stops sends from a blocked address or block, which is locked. Numbers that verified before pass.
 func (o *observation) addressBlocked(c *addressCell, k *keep, h uint64, scope Scope, known bool) {
-	if known || !o.e.blocked(&c.evidence, k, h, o.now, addressSessions, math.Inf(1)) && !o.uneasy(&c.evidence, threshold) {
+	if known || !o.blocked(&c.evidence, k, h, addressSessions, math.Inf(1)) && !o.uneasy(&c.evidence, threshold) {
 		return
 	}
 	// A carrier's gateway is shared with people who verify. They are challenged, not denied, for what one of them does.

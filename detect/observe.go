@@ -21,9 +21,11 @@ type observation struct {
 	expected bool  // the volume was announced
 	// honest is an estimate of how likely the deciding block stops an honest send.
 	honest float64
-	res    Result
-	none   numberCell // stands in where the table has no room
-	noKeep keep
+	// met is the block that was looked at last, decided the one that the advice is from.
+	met, decided blockPlace
+	res          Result
+	none         numberCell // stands in where the table has no room
+	noKeep       keep
 }
 
 // undo is what Denied needs to take a send back.
@@ -64,6 +66,9 @@ func (e *Engine) Observe(s *Send) Result {
 	l := e.numbers.lock(h)
 	o.number(h)
 	l.Unlock()
+	if o.decided.place != 0 && o.res.Advice.Stops() {
+		e.blocks.stopped(o.decided)
+	}
 	o.count()
 	return o.res
 }

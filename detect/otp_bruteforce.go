@@ -70,7 +70,7 @@ func (o *observation) sprayed(n *numberCell) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	x := &c.strangers[guessed-knownStrange]
-	if !o.e.blocked(x, nil, strangersHash(o.s.Country, guessed), o.now, math.Inf(1), guessLimit) {
+	if !o.blocked(x, nil, strangersHash(o.s.Country, guessed), math.Inf(1), guessLimit) {
 		return false
 	}
 	sig := o.e.signal(OTPBruteforce, strangersSubject(o.s.Country, guessed), x, float64(x.outcome), guessLimit, 0)

@@ -142,6 +142,24 @@ func TestAITRange(t *testing.T) {
 		w.people("SG", 65, 3000, hours)
 		w.nobodyHurt("flash crowd", .001)
 	})
+	t.Run("each send counts for the one block that decided it", func(t *testing.T) {
+		w := morning(t)
+		before := len(w.results)
+		w.pump("UZ", 9982001, 60, 300, 0)
+		decided, counted := 0, uint64(0)
+		for _, r := range w.results[before:] {
+			if r.Blocked && r.Advice.Stops() {
+				decided++
+			}
+		}
+		blocks := w.e.Blocks(w.now)
+		for _, b := range blocks {
+			counted += b.Stopped
+		}
+		if len(blocks) < 3 || counted != uint64(decided) {
+			t.Errorf("%d blocks say that they stopped %d sends, want %d", len(blocks), counted, decided)
+		}
+	})
 	t.Run("the block ends when the attack does", func(t *testing.T) {
 		w := morning(t)
 		w.pump("UZ", 9982001, 60, 300, 0)

@@ -106,10 +106,10 @@ type Block struct {
 	Kind    Kind
 	Subject Subject
 	Shadow  bool
-	Since   int64 // unix nanoseconds
-	Until   int64 // moves on while attempts go on
-	Level   int   // how often this subject was blocked before
-	Stopped uint64
+	Since   int64  // unix nanoseconds
+	Until   int64  // moves on while attempts go on
+	Level   int    // how often this subject was blocked before
+	Stopped uint64 // sends it decided; one in shadow counts those it met
 	Signal  Signal // what made it
 }
 

@@ -62,11 +62,11 @@ func (e *Engine) hold(p *Policy, n *numberCell, k *keep, h uint64, now, until ti
 		pin(k, until)
 	}
 	if !fresh {
-		e.blocks.stopped(n.block, h, until, e.nanos(until))
+		e.blocks.extend(blockPlace{n.block, h}, until, e.nanos(until))
 		return
 	}
 	n.level = min(n.level+1, 200)
-	e.blocks.end(n.block, h)
+	e.blocks.end(blockPlace{n.block, h})
 	n.block = e.blocks.add(Block{Kind: sig.Kind, Subject: sig.Subject, Shadow: p.Kinds[sig.Kind].Mode == Shadow, Since: e.nanos(now),
 		Until: e.nanos(until), Level: int(n.level), Signal: sig}, h, until, now)
 }
@@ -81,7 +81,8 @@ func (o *observation) held(n *numberCell, k *keep, h uint64, origin uint16) bool
 		n.until = max(n.until, o.now+heldOn)
 		pin(k, n.until)
 	}
-	o.e.blocks.stopped(n.block, h, n.until, o.e.nanos(n.until))
+	o.met = blockPlace{n.block, h}
+	o.e.blocks.extend(o.met, n.until, o.e.nanos(n.until))
 	statistic, limit := float64(n.victim), victimLimit
 	if n.kind == OTPBruteforce {
 		statistic, limit = float64(n.failed), bruteLimit
