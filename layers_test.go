@@ -85,7 +85,7 @@ var doors = []door{
 	{"github.com/nyaruka/phonenumbers", []string{"internal/phone"}, "its types allocate and print numbers in the clear"},
 	{"github.com/dgraph-io/ristretto", []string{"internal/phone"}, "a cache drops what it likes: never for state"},
 	{"golang.org/x/text", []string{"internal/phone", "consent/keyword"}, "widths and digits of a spelled number, accents of a keyword"},
-	{"github.com/gaissmai/bart", []string{"internal/clientip", "internal/lists"}, "longest prefix of addresses and ranges"},
+	{"github.com/gaissmai/bart", []string{"internal/clientip", "internal/lists"}, "longest prefix of addresses"},
 	{"github.com/cespare/xxhash", []string{"limiter", "detect"}, "keys are hashed, seeded, where they are counted"},
 	{"golang.org/x/sys", []string{"limiter", "detect", "internal/mapped", "server", "bench"}, "memory off the Go heap, sockets, a precise sleep"},
 	{"go.etcd.io/bbolt", []string{"consent"}, "what must outlive the process and is searched by key"},
