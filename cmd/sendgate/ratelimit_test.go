@@ -3,10 +3,8 @@ package main
 import (
 	"crypto/rand"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"testing"
-	"time"
 
 	ratelimitv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/common/ratelimit/v3"
 	rlsv3 "github.com/envoyproxy/go-control-plane/envoy/service/ratelimit/v3"
@@ -16,23 +14,9 @@ import (
 
 // TestServe_sharedRateLimits: two sidecars on one Redis answer Envoy by the same counters.
 func TestServe_sharedRateLimits(t *testing.T) {
-	program, err := exec.LookPath("redis-server")
-	if err != nil {
-		t.Skipf("%v: make install-redis-server", err)
-	}
 	dir := t.TempDir()
 	socket := filepath.Join(dir, "s")
-	redis := exec.Command(program, "--port", "0", "--unixsocket", socket, "--save", "", "--dir", dir)
-	if err := redis.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { redis.Process.Kill(); redis.Wait() })
-	for range 1000 {
-		if _, err := os.Stat(socket); err == nil {
-			break
-		}
-		time.Sleep(5 * time.Millisecond)
-	}
+	startRedisAt(t, dir, socket, "--save", "")
 	secret := make([]byte, 32)
 	rand.Read(secret)
 	for file, content := range map[string][]byte{

@@ -11,7 +11,6 @@ import (
 	"math/big"
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -22,23 +21,9 @@ import (
 
 // TestServe_sharedStore: two sidecars on one Redis admit together what one would.
 func TestServe_sharedStore(t *testing.T) {
-	program, err := exec.LookPath("redis-server")
-	if err != nil {
-		t.Skipf("%v: make install-redis-server", err)
-	}
 	dir := t.TempDir()
 	socket, secret, password := filepath.Join(dir, "s"), filepath.Join(dir, "secret"), filepath.Join(dir, "password")
-	redis := exec.Command(program, "--port", "0", "--unixsocket", socket, "--save", "", "--dir", dir, "--requirepass", "hunter2")
-	if err := redis.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { redis.Process.Kill(); redis.Wait() })
-	for range 1000 {
-		if _, err := os.Stat(socket); err == nil {
-			break
-		}
-		time.Sleep(5 * time.Millisecond)
-	}
+	startRedisAt(t, dir, socket, "--save", "", "--requirepass", "hunter2")
 	b := make([]byte, 32)
 	rand.Read(b)
 	for file, content := range map[string][]byte{secret: b, password: []byte("hunter2\n")} {
@@ -182,10 +167,6 @@ func writePEM(t *testing.T, file, kind string, der []byte) {
 // TestServe_storeCertificate: a server that asks who is there is shown a certificate, and after it was renewed the new one, without
 // a restart.
 func TestServe_storeCertificate(t *testing.T) {
-	program, err := exec.LookPath("redis-server")
-	if err != nil {
-		t.Skipf("%v: make install-redis-server", err)
-	}
 	dir := t.TempDir()
 	file := func(name string) string { return filepath.Join(dir, name) }
 	theirs, ours, strange := newAuthority(t, file("their-ca")), newAuthority(t, file("our-ca")), newAuthority(t, file("strange-ca"))
@@ -193,12 +174,8 @@ func TestServe_storeCertificate(t *testing.T) {
 	ours.issue(file("client"), file("client-key"))
 	_, port, _ := net.SplitHostPort(freePort(t))
 	_, plain, _ := net.SplitHostPort(freePort(t))
-	redis := exec.Command(program, "--port", plain, "--bind", "127.0.0.1", "--tls-port", port, "--save", "", "--dir", dir, "--tls-cert-file", file("server"),
+	startRedis(t, dir, "--port", plain, "--bind", "127.0.0.1", "--tls-port", port, "--save", "", "--tls-cert-file", file("server"),
 		"--tls-key-file", file("server-key"), "--tls-ca-cert-file", file("our-ca"), "--tls-auth-clients", "yes")
-	if err := redis.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { redis.Process.Kill(); redis.Wait() })
 	if err := os.WriteFile(file("secret"), make([]byte, 32), 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -17,7 +17,6 @@ import (
 	"io/fs"
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -86,10 +85,6 @@ func finds(t *testing.T, dir string, wanted map[string][]byte) (found []string) 
 func TestStory(t *testing.T) {
 	t.Run("files", func(t *testing.T) { story(t, t.TempDir(), 1, nil) })
 	t.Run("redis", func(t *testing.T) {
-		program, err := exec.LookPath("redis-server")
-		if err != nil {
-			t.Skipf("%v: make install-redis-server", err)
-		}
 		dir := t.TempDir()
 		sockets, err := os.MkdirTemp("", "sg")
 		if err != nil {
@@ -103,17 +98,7 @@ func TestStory(t *testing.T) {
 			t.Fatal(err)
 		}
 		// At its end it writes all that it has, in clear.
-		redis := exec.Command(program, "--port", "0", "--unixsocket", at, "--dir", dir, "--save", "3600 1", "--rdbcompression", "no", "--dbfilename", "keys.rdb")
-		if err := redis.Start(); err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { redis.Process.Kill(); redis.Wait() })
-		for range 1000 {
-			if _, err := os.Stat(at); err == nil {
-				break
-			}
-			time.Sleep(5 * time.Millisecond)
-		}
+		redis := startRedisAt(t, dir, at, "--save", "3600 1", "--rdbcompression", "no", "--dbfilename", "keys.rdb")
 		story(t, dir, 2, func(seal []byte) {
 			keys, all := everyKey(t, at), []byte(nil)
 			for name, value := range keys {
