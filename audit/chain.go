@@ -20,10 +20,10 @@ func (s seal) String() string { return hex.EncodeToString(s[:]) }
 // MarshalText writes a seal in hex.
 func (s seal) MarshalText() ([]byte, error) { return hex.AppendEncode(nil, s[:]), nil }
 
-// UnmarshalText reads hex.
+// UnmarshalText reads what MarshalText writes. Capital letters would be another text of the same seal, and a change that does not show.
 func (s *seal) UnmarshalText(text []byte) error {
-	if len(text) != 2*len(s) {
-		return errors.New("a seal has 32 hex digits")
+	if len(text) != 2*len(s) || bytes.ContainsAny(text, "ABCDEF") {
+		return errors.New("a seal has 32 hex digits, in small letters")
 	}
 	_, err := hex.Decode(s[:], text)
 	return err

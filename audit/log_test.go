@@ -269,6 +269,22 @@ func TestVerify_anchor(t *testing.T) {
 	}
 }
 
+// A seal in capital letters is the same number and another text: it shows as well.
+func TestVerify_capitals(t *testing.T) {
+	dir := t.TempDir()
+	files := chain(t, dir)
+	text := content(t, &files[1])
+	at := bytes.LastIndex(text, []byte(sealField)) + len(sealField)
+	letter := at + bytes.IndexAny(text[at:], "abcdef")
+	text[letter] -= 'a' - 'A'
+	if err := os.WriteFile(files[1].path, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if r := verify(t, dir); len(r.Faults) == 0 {
+		t.Errorf("nothing found: %q", text[at:])
+	}
+}
+
 // Any change to any byte of a file that is still plain shows.
 func TestVerify_anyByte(t *testing.T) {
 	dir := t.TempDir()
