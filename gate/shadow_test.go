@@ -128,7 +128,7 @@ func anySend(r *rand.Rand) gate.Request {
 func TestShadow_changesNoVerdict(t *testing.T) {
 	cases, sends := 12, 1500
 	if testing.Short() {
-		cases, sends = 3, 800
+		cases, sends = 6, 800
 	}
 	stopped, would := map[string]int{}, 0
 	for seed := range uint64(cases) {
